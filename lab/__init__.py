@@ -1,0 +1,15 @@
+"""What tests, notebooks and pages share. One module per job; each imports only
+modules below it: notebook, site, markdown, pages, figure, evidence, load,
+browser, node, process (the ground)."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SNIPPETS = ROOT / "snippets"
+NOTEBOOKS = ROOT / "notebooks"
+EVIDENCE = ROOT / "docs" / "evidence"
+BUILD = ROOT / "build"  # git-ignored: whatever is made and may be thrown away
+
+
+class GuideError(Exception):
+    """An error for people: place, what is wrong, how to mend it."""

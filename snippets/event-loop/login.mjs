@@ -1,0 +1,36 @@
+// --8<-- [start:login]
+import express from 'express';
+import { scrypt, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
+
+const scryptAsync = promisify(scrypt);
+const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
+
+/** `atOnce` stays below the pool's size, so that a thread is left for files
+ * and DNS. Each hash takes 128 * N * r bytes (128 MiB) while it runs. */
+export function createApp({ users = new Map(), N = 2 ** 17, atOnce = 2 } = {}) {
+  let hashing = 0;
+  const app = express();
+  app.get('/health', (req, res) => res.json({ ok: true }));
+
+  app.post('/login', express.json({ limit: '1kb' }), async (req, res) => {
+    const { email, password } = req.body ?? {};
+    if (typeof email !== 'string' || typeof password !== 'string') {
+      return res.status(400).json({ error: 'send email and password as text' });
+    }
+    if (hashing >= atOnce) {
+      return res.status(503).set('Retry-After', '1').json({ error: 'busy' });
+    }
+    hashing += 1;
+    try {
+      const { salt, hash } = users.get(email) ?? NOBODY;
+      const options = { N, r: 8, p: 1, maxmem: 256 * N * 8 };
+      const given = await scryptAsync(password, salt, 32, options);
+      return res.sendStatus(timingSafeEqual(given, hash) ? 204 : 401);
+    } finally {
+      hashing -= 1;
+    }
+  });
+  return app;
+}
+// --8<-- [end:login]

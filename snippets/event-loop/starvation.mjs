@@ -1,0 +1,19 @@
+// --8<-- [start:starvation]
+/** Re-arms itself with `schedule` until the 10 ms timer fires or 1 s is over. */
+function spin(schedule) {
+  return new Promise((resolve) => {
+    let timerFired = false;
+    setTimeout(() => (timerFired = true), 10);
+    const giveUp = performance.now() + 1000;
+    (function again() {
+      if (timerFired || performance.now() > giveUp) resolve(timerFired);
+      else schedule(again);
+    })();
+  });
+}
+
+for (const schedule of [setImmediate, process.nextTick, queueMicrotask]) {
+  const fired = await spin(schedule);
+  console.log(`${schedule.name}: the timer ${fired ? 'fired' : 'starved'}`);
+}
+// --8<-- [end:starvation]
