@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import IO
+from urllib.parse import unquote
 
 import httpx
 
@@ -157,7 +158,9 @@ def run(
             signal=-child.returncode if child.returncode < 0 else None,
         )
     if code is not None and done.code != code:
-        how = f"exit code {done.code}" if done.signal is None else f"signal {done.signal}"
+        how = (
+            f"exit code {done.code}" if done.signal is None else f"signal {done.signal}"
+        )
         raise NodeError(f"{name}: ended with {how}, not {code}{_hint(done.stderr)}")
     return done
 
@@ -182,7 +185,9 @@ def serve(
     """
     path = resolve(snippet)
     name = label(path)
-    if re.search(r"^export (async )?function createApp\b", path.read_text("utf-8"), re.M):
+    if re.search(
+        r"^export (async )?function createApp\b", path.read_text("utf-8"), re.MULTILINE
+    ):
         path, args = SNIPPETS / "serve.mjs", (str(path), *args)
     with tempfile.TemporaryFile() as out:
         child, token = _spawn(path, args, {"PORT": "0", **(env or {})}, flags, out, out)
@@ -298,3 +303,42 @@ def _describe(found: "process.psutil.Process") -> str:
         return f"{found.name()} (pid {found.pid})"
     except process.psutil.Error:
         return f"pid {found.pid}"
+
+
+def executed(folder: Path) -> dict[str, set[int]]:
+    """Lines (from 1) that ran, by snippet, from V8 coverage files in `folder`.
+
+    A line ran unless, in every process that loaded the file, one range that V8
+    counted zero times covers all of it. Source: the Inspector protocol's
+    `Profiler.takePreciseCoverage`, as NODE_V8_COVERAGE writes it.
+    """
+    found: dict[str, set[int]] = {}
+    for report in sorted(folder.glob("coverage-*.json")):
+        for script in json.loads(report.read_text("utf-8"))["result"]:
+            url = unquote(script["url"])
+            if not url.startswith(f"file://{SNIPPETS}/") or "/node_modules/" in url:
+                continue
+            path = Path(url.removeprefix("file://"))
+            text = path.read_text("utf-8")
+            counts = _paint(len(text), script["functions"])
+            lines = found.setdefault(str(path.relative_to(SNIPPETS)), set())
+            offset = 0
+            for number, line in enumerate(text.split("\n"), 1):
+                inside = range(
+                    offset + len(line) - len(line.lstrip()), offset + len(line.rstrip())
+                )
+                if any(counts[at] for at in inside):
+                    lines.add(number)
+                offset += len(line) + 1
+    return found
+
+
+def _paint(length: int, functions: list[dict]) -> list[int]:
+    """The count of each character: that of the innermost range around it."""
+    ranges = [item for function in functions for item in function["ranges"]]
+    ranges.sort(key=lambda item: (item["startOffset"], -item["endOffset"]))
+    counts = [0] * length
+    for item in ranges:
+        start, stop = item["startOffset"], min(item["endOffset"], length)
+        counts[start:stop] = [item["count"]] * (stop - start)
+    return counts

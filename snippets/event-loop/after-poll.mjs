@@ -1,11 +1,11 @@
 // --8<-- [start:after-poll]
-import { readFile } from 'node:fs';
+import { stat } from 'node:fs';
 
 // The callback runs in the poll phase. Check (setImmediate) comes right after
 // poll; timers have to wait for the loop to come round.
-readFile(new URL(import.meta.url), () => {
+stat('.', () => {
   setTimeout(() => console.log('3. timers: setTimeout 0'), 0);
   setImmediate(() => console.log('2. check: setImmediate'));
-  console.log('1. poll: readFile callback');
+  console.log('1. poll: stat callback');
 });
 // --8<-- [end:after-poll]

@@ -1,0 +1,144 @@
+"""Put load on a server of this machine.
+
+`closed_loop` keeps a number of connections busy: it shows throughput, and hides
+waiting, since a slow answer delays the next request. `open_loop` sends at set
+times whatever the server does, and counts latency from the *intended* start, so
+a stall is seen by everyone who would have come during it.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from lab import SNIPPETS, GuideError, node, process
+
+MAX_SECONDS = 30
+MAX_REQUESTS = 20_000
+
+
+class LoadError(GuideError):
+    """The load could not be put on, or would have gone where it must not."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One request. Times in seconds; `latency` counts from the intended start.
+    `status` is None when no answer came within the timeout."""
+
+    intended: float
+    latency: float
+    status: int | None
+
+
+def open_loop(
+    url: str,
+    *,
+    rate: float,
+    seconds: float,
+    method: str = "GET",
+    json_body: object = None,
+    timeout: float = 10,
+) -> list[Answer]:
+    """Send `rate` requests a second for `seconds`, each at its intended time.
+
+    Answers come in the order of their intended start. Works inside a running
+    asyncio loop (a notebook) as well: it uses a thread of its own there.
+    Raises LoadError for an address off this machine, or too much of a load.
+    """
+    _check(url, seconds, rate * seconds)
+
+    async def send_all() -> list[Answer]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(timeout=timeout, limits=limits) as client:
+            # the client's own start-up must not look like the server's latency
+            with contextlib.suppress(httpx.HTTPError):
+                await client.get(f"{urlsplit(url).scheme}://{urlsplit(url).netloc}/")
+            begin = time.perf_counter() + 0.05
+
+            async def send(index: int) -> Answer:
+                intended = begin + index / rate
+                await asyncio.sleep(max(0, intended - time.perf_counter()))
+                try:
+                    answer = await client.request(method, url, json=json_body)
+                    status = answer.status_code
+                except httpx.HTTPError:
+                    status = None
+                latency = time.perf_counter() - intended
+                return Answer(intended - begin, latency, status)
+
+            count = round(rate * seconds)
+            return list(await asyncio.gather(*(send(i) for i in range(count))))
+
+    return _run(send_all())
+
+
+def closed_loop(
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    method: str = "GET",
+    json_body: object = None,
+) -> dict:
+    """autocannon's result (its JSON) with `connections` kept busy.
+
+    Latencies in ms. Raises LoadError as `open_loop` does, and when autocannon
+    fails.
+    """
+    _check(url, seconds, 0)
+    argv = [
+        node.binary(), SNIPPETS / "node_modules" / "autocannon" / "autocannon.js",
+        "--json", "--connections", str(connections), "--duration", f"{seconds:g}",
+        "--method", method,
+    ]  # fmt: skip
+    if json_body is not None:
+        argv += ["--headers", "content-type=application/json"]
+        argv += ["--body", json.dumps(json_body)]
+    with tempfile.TemporaryFile() as out:
+        child, token = process.start(
+            [*argv, url], cwd=SNIPPETS, stdout=out, stderr=subprocess.DEVNULL
+        )
+        try:
+            ended = process.wait(child, seconds + 20)
+        finally:
+            process.end(child, token, grace=1)
+        out.seek(0)
+        text = out.read().decode()
+    if not ended or child.returncode != 0:
+        raise LoadError(f"{url}: autocannon failed ({child.returncode}): {text[-300:]}")
+    return json.loads(text)
+
+
+def percentile(answers: list[Answer], percent: float) -> float:
+    """The latency in seconds that `percent` % of the answers do not exceed."""
+    latencies = sorted(answer.latency for answer in answers)
+    return latencies[min(len(latencies) - 1, int(len(latencies) * percent / 100))]
+
+
+def _run(coroutine):
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
+def _check(url: str, seconds: float, requests: float) -> None:
+    host = urlsplit(url).hostname or ""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    if not local:
+        raise LoadError(f"{url}: load goes to this machine only — use 127.0.0.1")
+    if seconds > MAX_SECONDS or requests > MAX_REQUESTS:
+        raise LoadError(
+            f"{url}: {seconds:g} s and {requests:g} requests are too much — at most "
+            f"{MAX_SECONDS} s and {MAX_REQUESTS} requests, to be kind to the machine"
+        )

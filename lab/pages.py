@@ -1,0 +1,1274 @@
+"""The page gates: pure functions over the tree, fast and without a build.
+
+`check(read())` returns what is wrong with pages, snippets, notebooks, exercises,
+evidence and locks, as far as it can be told without running anything. The same
+parsing serves the Markdown extension, which renders what is checked here.
+"""
+
+import ast
+import json
+import os
+import posixpath
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from markdown.extensions.toc import slugify, unique
+
+from lab import ROOT, node
+
+VERDICTS = ("right", "wrong", "depends")
+SKELETON = (
+    "In thirty seconds",
+    "How it works",
+    "Why, and when not",
+    "Show me",
+    "On trial",
+    "Break it",
+    "In production",
+    "Ask next",
+    "Practise",
+    "Sources",
+)
+COLUMNS = 78  # of shown code
+SECTION_LINES = 40
+DESCRIPTION = range(30, 156)  # characters
+OUTPUT_MODES = ("unordered", "any-of")
+OR = "--- or ---"  # between the alternatives of an any-of output
+
+_SKIP = {"node_modules", "_specimens", "__pycache__", ".ipynb_checkpoints"}
+_SUFFIXES = (".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".py", ".css")
+_FILES = ("mkdocs.yml", "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md")
+_TYPED = {
+    "js", "javascript", "mjs", "cjs", "node", "ts", "typescript", "jsx",
+    "console", "text", "txt", "output", "",
+}  # fmt: skip
+
+EMBED = re.compile(r'^\s*--8<--\s+"([^"]*)"\s*$')
+MARKER = re.compile(r"^\s*//\s*--8<--\s*\[(start|end):([\w-]+)\]\s*$")
+MEASURED = re.compile(r"\{measured ([^}\s]+)\}")
+VERSION = re.compile(r"\{version ([^}\s]+)\}")
+_FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*(.*)$")
+_BLOCK = re.compile(r"^\s*(/{3,})\s*([\w-]+)\s*(?:\|\s*(.*?))?\s*$")
+_BLOCK_END = re.compile(r"^\s*(/{3,})\s*$")
+_HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
+_CODE_SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\s*<?([^)\s>]+)>?[^)]*\)")
+_REFERENCE = re.compile(r"^\s*\[[^\]^]+\]:\s*(\S+)")
+_ID = re.compile(r"\{[^}]*#([\w-]+)[^}]*\}\s*$")
+_UNIT = re.compile(
+    r"(?<![\w-])\d[\d ,. ]*\s?"
+    r"(?:[nmµ]?s|sec(?:ond)?s?|min(?:ute)?s?|hours?|[KMGk]i?B|bytes?|%|×|x|times"
+    r"|(?:requests?|req|ops)(?:/s| per second))(?![\w-])"
+)
+_TYPED_VERSION = re.compile(
+    r"(?P<since>\b(?:since|before|until|from|in|after)\s+)?"
+    r"(?P<name>[A-Za-z@][\w./@-]*)[ @]v?(?P<number>\d+\.\d+(?:\.\d+)?)\b"
+)
+_RANGE = re.compile(r"^(.*\.[\w]+)((?::-?\d+)+(?:,.*)?)$")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: a stable code, where, what, how to mend it."""
+
+    code: str
+    place: str
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what} — {self.mend}"
+
+
+@dataclass(frozen=True)
+class Embed:
+    """`--8<-- "file:section"` on a line of a page; `lines` if by range."""
+
+    file: str
+    section: str | None
+    lines: str | None
+    line: int
+
+
+@dataclass
+class Fence:
+    """A fenced code block: `info` is all that stands behind the backticks."""
+
+    line: int
+    info: str
+    body: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def language(self) -> str:
+        words = re.sub(r"[{}]", " ", self.info).split()
+        return words[0].lstrip(".").lower() if words and "=" not in words[0] else ""
+
+    @property
+    def embeds(self) -> list[Embed]:
+        found = (embed(text, line) for line, text in self.body)
+        return [item for item in found if item]
+
+
+@dataclass
+class Claim:
+    """A claim block. `body` is its Markdown text without the options."""
+
+    topic: str
+    heard: str
+    line: int
+    options: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.topic}/{self.options.get('id', '')}"
+
+
+@dataclass
+class Page:
+    """What a Markdown page holds, with line numbers (from 1)."""
+
+    path: str
+    meta: dict
+    headings: list[tuple[int, int, str, str]]  # line, level, text, anchor
+    fences: list[Fence]
+    claims: list[Claim]
+    measured: list[tuple[int, str]]
+    figures: list[tuple[int, str]]
+    versions: list[tuple[int, str]]
+    names: list[tuple[int, str]]  # of our own code
+    links: list[tuple[int, str, str]]  # line, text, target
+    anchors: set[str]
+    prose: list[tuple[int, str]]  # without code, front matter and block headers
+    bad: list[Problem]
+
+    @property
+    def topic(self) -> str:
+        return Path(self.path).stem
+
+
+@dataclass
+class Snippet:
+    """A JavaScript file under `snippets/<topic>/`, sections and all."""
+
+    path: str
+    text: str
+    sections: dict[str, range]  # the lines between the markers
+    bad: list[Problem]
+
+    @property
+    def kind(self) -> str:
+        """program (ends by itself, has an .out) or module (a test runs it)."""
+        module = r"^(export\b|module\.exports\b|exports\.)|\bparentPort\b|listening on"
+        return "module" if re.search(module, self.text, re.MULTILINE) else "program"
+
+    @property
+    def naive(self) -> bool:
+        return ".naive." in self.path
+
+    @property
+    def output(self) -> tuple[str, str] | None:
+        """The declared output mode and its reason: `// output: MODE — reason`."""
+        found = re.search(
+            r"^// output: ([\w-]+)\s*(?:[—-]+\s*(.*))?$", self.text, re.MULTILINE
+        )
+        return (found[1], (found[2] or "").strip()) if found else None
+
+
+class Tree:
+    """The guide's files as text, by path from its root. Parsed once."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self.files = dict(files)
+
+    def under(self, folder: str, suffix: str | tuple[str, ...]) -> list[str]:
+        return sorted(
+            path
+            for path in self.files
+            if path.startswith(folder) and path.endswith(suffix)
+        )
+
+    @cached_property
+    def pages(self) -> dict[str, Page]:
+        return {
+            path: parse(path, self.files[path]) for path in self.under("docs/", ".md")
+        }
+
+    @cached_property
+    def chapters(self) -> dict[str, Page]:
+        """The chapters by topic, in the order of the navigation."""
+        found = {
+            page.topic: page
+            for path, page in self.pages.items()
+            if path.startswith("docs/chapters/")
+        }
+        order = [Path(path).stem for path in self.nav]
+        return dict(
+            sorted(
+                found.items(),
+                key=lambda kv: order.index(kv[0]) if kv[0] in order else 99,
+            )
+        )
+
+    @cached_property
+    def snippets(self) -> dict[str, Snippet]:
+        """By path below `snippets/`; only files in a topic's folder."""
+        found = {}
+        for path in self.under("snippets/", (".mjs", ".cjs")):
+            name = path.removeprefix("snippets/")
+            if name.count("/") and "/exercises/" not in name:
+                found[name] = parse_snippet(name, self.files[path])
+        return found
+
+    @cached_property
+    def exercises(self) -> dict[str, set[str]]:
+        """File names by `topic/name`."""
+        found: dict[str, set[str]] = {}
+        for path in self.under("snippets/", (".mjs", ".cjs", ".md")):
+            parts = path.split("/")
+            if len(parts) == 5 and parts[2] == "exercises":
+                found.setdefault(f"{parts[1]}/{parts[3]}", set()).add(parts[4])
+        return found
+
+    @cached_property
+    def evidence(self) -> dict[str, dict]:
+        """Entries by `topic/name`. A file that is no JSON counts as empty: the
+        evidence gate reports it."""
+        found = {}
+        for path in self.under("docs/evidence/", ".json"):
+            try:
+                entries = json.loads(self.files[path])
+            except ValueError:
+                continue
+            found |= {f"{Path(path).stem}/{name}": e for name, e in entries.items()}
+        return found
+
+    @cached_property
+    def proofs(self) -> dict[str, list[tuple[str, int, str]]]:
+        """Tests (file, line, name) by the claim they prove."""
+        found: dict[str, list[tuple[str, int, str]]] = {}
+        for path in self.under("tests/", ".py"):
+            if "claim(" not in self.files[path]:
+                continue
+            for test in ast.walk(ast.parse(self.files[path])):
+                if not isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
+                    continue
+                for mark in test.decorator_list:
+                    if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith(
+                        "mark.claim"
+                    ):
+                        for arg in mark.args:
+                            key = ast.literal_eval(arg)
+                            found.setdefault(key, []).append(
+                                (path, test.lineno, test.name)
+                            )
+        return found
+
+    @cached_property
+    def nav(self) -> list[str]:
+        """Source paths in the navigation, as MkDocs names them, in order."""
+        config = yaml.load(self.files.get("mkdocs.yml", "{}"), Loader=_Loader) or {}
+
+        def flat(item) -> Iterator[str]:
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, dict):
+                for value in item.values():
+                    yield from flat(value)
+            elif isinstance(item, list):
+                for value in item:
+                    yield from flat(value)
+
+        return list(flat(config.get("nav", [])))
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        if not {"uv.lock", "snippets/package-lock.json"} <= self.files.keys():
+            return {}
+        return node.locked(
+            self.files["uv.lock"], self.files["snippets/package-lock.json"]
+        )
+
+    @cached_property
+    def embeds(self) -> list[tuple[Page, Embed]]:
+        return [
+            (page, item)
+            for page in self.pages.values()
+            for fence in page.fences
+            for item in fence.embeds
+        ]
+
+    @cached_property
+    def shown(self) -> dict[str, set[int]]:
+        """Line numbers of each snippet that some page shows."""
+        found: dict[str, set[int]] = {}
+        for _, item in self.embeds:
+            snippet = self.snippets.get(item.file)
+            if snippet and not item.lines:
+                everything = range(1, snippet.text.count("\n") + 2)
+                lines = (
+                    snippet.sections.get(item.section or "", range(0))
+                    if item.section
+                    else everything
+                )
+                found.setdefault(item.file, set()).update(lines)
+        return found
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads mkdocs.yml with its !ENV and !!python/name tags as plain values."""
+
+
+_Loader.add_multi_constructor("", lambda loader, suffix, value: None)
+
+
+def read(root: Path = ROOT) -> Tree:
+    """The tree of the clone at `root`."""
+    files = {}
+    for folder in ("docs", "snippets", "notebooks", "tests"):
+        for directory, names, here in os.walk(root / folder):
+            names[:] = sorted(set(names) - _SKIP)
+            for name in here:
+                if name.endswith(_SUFFIXES):
+                    path = Path(directory, name)
+                    files[path.relative_to(root).as_posix()] = path.read_text("utf-8")
+    for name in _FILES:
+        if (root / name).exists():
+            files[name] = (root / name).read_text("utf-8")
+    return Tree(files)
+
+
+def check(tree: Tree) -> list[Problem]:
+    """Everything that the gates find, in the order of places."""
+    found = [problem for gate in GATES for problem in gate(tree)]
+    return sorted(
+        set(found), key=lambda p: [_natural(part) for part in p.place.split(":")]
+    )
+
+
+def _natural(part: str) -> tuple[int, int, str]:
+    return (0, int(part), "") if part.isdigit() else (1, 0, part)
+
+
+# --- parsing -----------------------------------------------------------------
+
+
+def embed(text: str, line: int) -> Embed | None:
+    """The embed on a line of a page, if that is what the line is."""
+    found = EMBED.match(text)
+    if not found:
+        return None
+    target = found[1]
+    if by_lines := _RANGE.match(target):
+        return Embed(by_lines[1], None, by_lines[2], line)
+    file, _, section = target.partition(":")
+    return Embed(file, section or None, None, line)
+
+
+def parse(path: str, text: str) -> Page:
+    """Read a Markdown page; never fails, puts what it can't read into `bad`."""
+    page = Page(path, {}, [], [], [], [], [], [], [], [], set(), [], [])
+    lines = text.split("\n")
+    start = _front_matter(page, lines)
+    fence: Fence | None = None
+    closing = ""
+    claim: Claim | None = None
+    depth = ""
+    options = False
+    ids: set[str] = set()
+    for number, line in enumerate(lines[start:], start + 1):
+        if fence:
+            if line.strip() == closing or (
+                line.strip().startswith(closing) and not line.strip().strip(closing[0])
+            ):
+                fence = None
+            else:
+                fence.body.append((number, line))
+            continue
+        if (found := _FENCE.match(line)) and "`" not in found[3]:
+            fence, closing = Fence(number, found[3]), found[2]
+            page.fences.append(fence)
+            options = False
+            continue
+        if item := embed(line, number):  # outside a fence: prose from a file
+            page.fences.append(Fence(number, "embed", [(number, line)]))
+            del item
+            continue
+        if found := _BLOCK.match(line):
+            options = True
+            if found[2] == "claim":
+                claim = Claim(page.topic, found[3] or "", number)
+                depth = found[1]
+                page.claims.append(claim)
+            elif found[2] == "figure":
+                page.figures.append((number, found[3] or ""))
+            _inline(page, number, found[3] or "")
+            continue
+        if found := _BLOCK_END.match(line):
+            if claim and found[1] == depth:
+                claim = None
+            options = False
+            continue
+        if options:
+            if found := re.match(r"^ {4,}([\w-]+):\s*(.*?)\s*$", line):
+                if claim:
+                    claim.options[found[1]] = found[2]
+                for anchor in re.findall(r"\bid:\s*([\w-]+)", line):
+                    if not claim:
+                        page.anchors.add(anchor)
+                continue
+            if not line.strip():
+                options = False
+        if found := _HEADING.match(line):
+            title, anchor = found[2], ""
+            if given := _ID.search(title):
+                anchor, title = given[1], title[: given.start()].strip()
+                ids.add(anchor)
+            else:
+                anchor = unique(slugify(_plain(title), "-"), ids)
+            page.headings.append((number, len(found[1]), title, anchor))
+            page.anchors.add(anchor)
+        elif given := _ID.search(line):
+            page.anchors.add(given[1])
+        if claim:
+            claim.body += line + "\n"
+        _inline(page, number, line)
+    if fence:
+        page.bad.append(
+            Problem(
+                "fence-unclosed",
+                f"{path}:{fence.line}",
+                "code fence is never closed",
+                "add the closing backticks",
+            )
+        )
+    if claim:
+        page.bad.append(
+            Problem(
+                "claim-unclosed",
+                f"{path}:{claim.line}",
+                "claim block is never closed",
+                "add the line `///` behind it",
+            )
+        )
+    page.anchors |= {
+        f"claim-{c.options['id']}" for c in page.claims if "id" in c.options
+    }
+    return page
+
+
+def _front_matter(page: Page, lines: list[str]) -> int:
+    if not lines or lines[0].strip() != "---":
+        return 0
+    for number, line in enumerate(lines[1:], 1):
+        if line.strip() == "---":
+            try:
+                meta = yaml.safe_load("\n".join(lines[1:number])) or {}
+                if not isinstance(meta, dict):
+                    raise yaml.YAMLError("it is not a list of `name: value` lines")
+                page.meta = meta
+            except yaml.YAMLError as error:
+                mark = getattr(error, "problem_mark", None)
+                page.bad.append(
+                    Problem(
+                        "front-matter",
+                        f"{page.path}:{mark.line + 2 if mark else 1}",
+                        f"front matter is not YAML: {str(error).splitlines()[0]}",
+                        "write `name: value` lines; quote a value that has a colon",
+                    )
+                )
+            return number + 1
+    page.bad.append(
+        Problem(
+            "front-matter",
+            f"{page.path}:1",
+            "front matter is never closed",
+            "end it with a line `---`",
+        )
+    )
+    return 0
+
+
+def _inline(page: Page, number: int, line: str) -> None:
+    """Collect what stands in a line of prose."""
+    for span in _CODE_SPAN.finditer(line):
+        if name := re.match(r"#!js\s+([\w$.]+)", span[2]):
+            page.names.append((number, name[1]))
+    text = _CODE_SPAN.sub(" ", line)
+    page.measured += [(number, key) for key in MEASURED.findall(text)]
+    page.versions += [(number, name) for name in VERSION.findall(text)]
+    page.links += [(number, m[2], m[3]) for m in _LINK.finditer(text)]
+    for image in re.finditer(r"!\[\s*\]\(", text):
+        page.bad.append(
+            Problem(
+                "image-alt",
+                f"{page.path}:{number}",
+                f"image without text alternative at column {image.start() + 1}",
+                "say between the brackets what it shows",
+            )
+        )
+    if found := _REFERENCE.match(text):
+        page.links.append((number, "", found[1]))
+    page.prose.append((number, text))
+
+
+def _plain(title: str) -> str:
+    return re.sub(r"[`*_]|\[([^\]]*)\]\([^)]*\)", r"\1", title)
+
+
+def parse_snippet(path: str, text: str) -> Snippet:
+    """Read a snippet's section markers."""
+    snippet = Snippet(path, text, {}, [])
+    opened: dict[str, int] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not (found := MARKER.match(line)):
+            if "--8<--" in line:
+                snippet.bad.append(
+                    Problem(
+                        "marker",
+                        f"snippets/{path}:{number}",
+                        f"unreadable section marker {line.strip()!r}",
+                        "write `// --8<-- [start:name]` or `[end:name]`",
+                    )
+                )
+            continue
+        kind, name = found[1], found[2]
+        if kind == "start" and (name in opened or name in snippet.sections):
+            snippet.bad.append(
+                Problem(
+                    "section-doubled",
+                    f"snippets/{path}:{number}",
+                    f"section '{name}' starts a second time",
+                    "give each section a name of its own",
+                )
+            )
+        elif kind == "start":
+            opened[name] = number
+        elif name not in opened:
+            snippet.bad.append(
+                Problem(
+                    "section-unopened",
+                    f"snippets/{path}:{number}",
+                    f"section '{name}' ends without a start",
+                    f"add `// --8<-- [start:{name}]` or fix the name",
+                )
+            )
+        else:
+            snippet.sections[name] = range(opened.pop(name) + 1, number)
+    for name, number in opened.items():
+        snippet.bad.append(
+            Problem(
+                "section-unclosed",
+                f"snippets/{path}:{number}",
+                f"section '{name}' is never closed",
+                f"add `// --8<-- [end:{name}]`: without it the embed takes the "
+                "rest of the file",
+            )
+        )
+    return snippet
+
+
+# --- gates: pages -------------------------------------------------------------
+
+
+def parse_problems(tree: Tree) -> Iterator[Problem]:
+    for page in tree.pages.values():
+        yield from page.bad
+    for snippet in tree.snippets.values():
+        yield from snippet.bad
+
+
+def embeds(tree: Tree) -> Iterator[Problem]:
+    for page, item in tree.embeds:
+        place = f"{page.path}:{item.line}"
+        if item.lines:
+            yield Problem(
+                "embed-range",
+                place,
+                f"embeds {item.file} by line numbers ({item.lines.lstrip(':')})",
+                "mark a section in the file and name it: lines move",
+            )
+            continue
+        if f"snippets/{item.file}" not in tree.files:
+            near = [
+                name
+                for name in tree.snippets
+                if Path(name).stem.split(".")[0] == Path(item.file).stem.split(".")[0]
+            ]
+            yield Problem(
+                "embed-file",
+                place,
+                f"embeds {item.file}, which is not in snippets/",
+                f"did you mean {near[0]}?" if near else "fix the path or add the file",
+            )
+            continue
+        if item.section:
+            sections = (
+                tree.snippets[item.file].sections if item.file in tree.snippets else {}
+            )
+            if item.section not in sections:
+                yield Problem(
+                    "embed-section",
+                    place,
+                    f"section '{item.section}' not in snippets/{item.file}",
+                    f"it has {', '.join(sections) or 'no sections'}: add the marker "
+                    "or fix the name",
+                )
+
+
+def fences(tree: Tree) -> Iterator[Problem]:
+    for page in tree.pages.values():
+        for fence in page.fences:
+            place = f"{page.path}:{fence.line}"
+            if fence.info == "embed":
+                continue
+            typed = [
+                (number, text)
+                for number, text in fence.body
+                if text.strip() and not embed(text, number)
+            ]
+            if fence.language == "console":
+                yield from _commands(tree, page, fence, typed)
+                continue
+            if fence.language in _TYPED and typed:
+                yield Problem(
+                    "fence-typed",
+                    f"{page.path}:{typed[0][0]}",
+                    f"code or output typed by hand in a `{fence.language or 'plain'}` "
+                    "fence",
+                    'put it in snippets/ and embed it: `--8<-- "topic/file.mjs:section"`',
+                )
+            if marked := re.search(r'hl_lines="([^"]*)"', fence.info):
+                length = sum(_length(tree, item) for item in fence.embeds) + len(typed)
+                last = max((int(n) for n in re.findall(r"\d+", marked[1])), default=0)
+                if last > length:
+                    yield Problem(
+                        "hl-lines",
+                        place,
+                        f"hl_lines {marked[1]!r} in a block of {length} lines",
+                        "count again: lines start at 1 at the top of the section",
+                    )
+
+
+def _commands(
+    tree: Tree, page: Page, fence: Fence, typed: list[tuple[int, str]]
+) -> Iterator[Problem]:
+    """A console fence: `$ command` lines, each followed by its output embed."""
+    for number, text in typed:
+        if not text.lstrip().startswith("$ "):
+            yield Problem(
+                "fence-typed",
+                f"{page.path}:{number}",
+                "output typed by hand in a console fence",
+                'embed the recorded one: `--8<-- "topic/file.mjs.out"`',
+            )
+    command = ""
+    for number, text in fence.body:
+        if text.lstrip().startswith("$ "):
+            command = text.strip().removeprefix("$ ")
+            for file in re.findall(r"\bnode (?:-\S+ )*([\w./-]+\.[mc]js)", command):
+                if f"snippets/{file}" not in tree.files:
+                    yield Problem(
+                        "command",
+                        f"{page.path}:{number}",
+                        f"`{command}` runs {file}, which is not in snippets/",
+                        "fix the path",
+                    )
+        elif (item := embed(text, number)) and item.file.endswith(".out"):
+            if item.file.removesuffix(".out") not in command:
+                yield Problem(
+                    "command",
+                    f"{page.path}:{number}",
+                    f"{item.file} under a command that does not run its program",
+                    f"write `$ node {item.file.removesuffix('.out')}` above it",
+                )
+
+
+def _length(tree: Tree, item: Embed) -> int:
+    snippet = tree.snippets.get(item.file)
+    if not snippet:
+        return 0
+    lines = (
+        snippet.sections.get(item.section, range(0))
+        if item.section
+        else range(1, snippet.text.rstrip("\n").count("\n") + 2)
+    )
+    text = snippet.text.split("\n")
+    return sum(not MARKER.match(text[number - 1]) for number in lines)
+
+
+def names(tree: Tree) -> Iterator[Problem]:
+    for page in tree.pages.values():
+        for number, name in page.names:
+            last = re.escape(name.split(".")[-1])
+            declared = re.compile(
+                rf"\b(?:function\*?|class|const|let)\s+{last}\b|^\s*(?:async\s+)?[*#]?"
+                rf"{last}\s*\([^)]*\)\s*\{{|[{{,]\s*{last}\s*[,=}}:]",
+                re.MULTILINE,
+            )
+            if not any(declared.search(item.text) for item in tree.snippets.values()):
+                yield Problem(
+                    "name",
+                    f"{page.path}:{number}",
+                    f"`{name}` is declared in no snippet",
+                    "fix the name, or write it without `#!js` if it is not ours",
+                )
+
+
+def claims(tree: Tree) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for page in tree.pages.values():
+        for claim in page.claims:
+            place = f"{page.path}:{claim.line}"
+            name = claim.options.get("id", "")
+            if not claim.heard:
+                yield Problem(
+                    "claim-form", place, "claim without what is heard",
+                    "write `/// claim | What people say`",
+                )  # fmt: skip
+            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+                yield Problem(
+                    "claim-form", place, f"claim id {name!r} is not a name",
+                    "add `    id: lower-case-words` under its first line",
+                )  # fmt: skip
+            if claim.options.get("verdict") not in VERDICTS:
+                yield Problem(
+                    "claim-form",
+                    place,
+                    f"claim verdict {claim.options.get('verdict')!r}",
+                    f"choose one of {', '.join(VERDICTS)}",
+                )
+            if unknown := set(claim.options) - {"id", "verdict", "source"}:
+                yield Problem(
+                    "claim-form", place, f"claim option {', '.join(sorted(unknown))}",
+                    "a claim has id, verdict and source",
+                )  # fmt: skip
+            if not claim.body.strip():
+                yield Problem(
+                    "claim-form", place, "claim without a finding",
+                    "say in its first paragraph what the proof shows",
+                )  # fmt: skip
+            if name and claim.key in seen:
+                yield Problem(
+                    "claim-doubled", place, f"claim {claim.key} is also at {seen[claim.key]}",
+                    "give it an id of its own",
+                )  # fmt: skip
+            seen.setdefault(claim.key, place)
+            if name and claim.key not in tree.proofs and claim.key not in tree.evidence:
+                yield Problem(
+                    "claim-unproved",
+                    place,
+                    f"claim {claim.key} has no proof",
+                    f'mark a test `@pytest.mark.claim("{claim.key}")`, or record '
+                    "evidence of that name",
+                )
+            text = MEASURED.sub(" ", _CODE_SPAN.sub(" ", claim.body))
+            for offset, line in enumerate(text.split("\n")):
+                for number in _UNIT.finditer(line):
+                    yield Problem(
+                        "claim-number",
+                        place,
+                        f"claim {claim.key} has the typed number "
+                        f"'{number[0].strip()}' (paragraph line {offset + 1})",
+                        "record it and write {measured topic/key}",
+                    )
+    for key, tests in tree.proofs.items():
+        if key not in seen:
+            for path, number, name in tests:
+                yield Problem(
+                    "proof-unclaimed",
+                    f"{path}:{number}",
+                    f"{name} proves {key}, which no page claims",
+                    "fix the key, or add the claim block",
+                )
+
+
+def references(tree: Tree) -> Iterator[Problem]:
+    """Measured values, figures and versions that a page names."""
+    used = {claim.key for page in tree.pages.values() for claim in page.claims}
+    for page in tree.pages.values():
+        for number, key in page.measured:
+            used.add(key)
+            entry = tree.evidence.get(key)
+            if entry is None or "value" not in entry:
+                yield Problem(
+                    "measured",
+                    f"{page.path}:{number}",
+                    f"no measured value '{key}' in docs/evidence/",
+                    "fix the key, or record it with `make evidence`",
+                )
+        for number, key in page.figures:
+            used.add(key)
+            entry = tree.evidence.get(key)
+            if not entry or f"docs/evidence/{entry.get('figure')}" not in tree.files:
+                yield Problem(
+                    "figure",
+                    f"{page.path}:{number}",
+                    f"no figure '{key}' in docs/evidence/",
+                    "fix the key, or record it with `make evidence`",
+                )
+        for number, name in page.versions:
+            if name not in tree.versions:
+                yield Problem(
+                    "version",
+                    f"{page.path}:{number}",
+                    f"no locked version of '{name}'",
+                    "use the name of a package in a lock file, or `node`",
+                )
+    for key in sorted(tree.evidence.keys() - used):
+        topic = key.split("/")[0]
+        yield Problem(
+            "evidence-unused",
+            f"docs/evidence/{topic}.json",
+            f"'{key}' is shown nowhere",
+            "show it, or stop recording it and run `make evidence`",
+        )
+
+
+def typed_versions(tree: Tree) -> Iterator[Problem]:
+    known = {name.lower(): name for name in tree.versions} | {"node.js": "node"}
+    for page in tree.pages.values():
+        for number, text in page.prose:
+            for found in _TYPED_VERSION.finditer(text):
+                name = known.get(found["name"].lower())
+                if name and not found["since"]:
+                    yield Problem(
+                        "version-typed",
+                        f"{page.path}:{number}",
+                        f"version typed by hand: '{found[0].strip()}'",
+                        f"write {{version {name}}}; for history, 'since "
+                        f"{found['name']} {found['number']}'",
+                    )
+
+
+def skeleton(tree: Tree) -> Iterator[Problem]:
+    for page in tree.chapters.values():
+        have = [text for _, level, text, _ in page.headings if level == 2]
+        for heading in SKELETON:
+            if heading not in have:
+                yield Problem(
+                    "skeleton",
+                    f"{page.path}:1",
+                    f"no heading '## {heading}'",
+                    "a chapter has all of: " + " · ".join(SKELETON),
+                )
+        known = [text for text in have if text in SKELETON]
+        if known != sorted(known, key=SKELETON.index):
+            yield Problem(
+                "skeleton",
+                f"{page.path}:1",
+                "the chapter's headings are out of order",
+                "the order is: " + " · ".join(SKELETON),
+            )
+        if sum(level == 1 for _, level, _, _ in page.headings) != 1:
+            yield Problem(
+                "skeleton", f"{page.path}:1", "a chapter has one `# ` heading",
+                "put its interview question there",
+            )  # fmt: skip
+
+
+def front_matter(tree: Tree) -> Iterator[Problem]:
+    for page in tree.pages.values():
+        if any(problem.code == "front-matter" for problem in page.bad):
+            continue
+        for name in ("title", "description"):
+            if not isinstance(page.meta.get(name), str):
+                yield Problem(
+                    "front-matter", f"{page.path}:1", f"no {name} in the front matter",
+                    f"start the page with `---`, `{name}: …`, `---`",
+                )  # fmt: skip
+        length = len(str(page.meta.get("description", "")))
+        if page.meta.get("description") and length not in DESCRIPTION:
+            yield Problem(
+                "front-matter",
+                f"{page.path}:1",
+                f"description has {length} characters",
+                f"one sentence of {DESCRIPTION.start} to {DESCRIPTION.stop - 1}",
+            )
+
+
+def links(tree: Tree) -> Iterator[Problem]:
+    for page in tree.pages.values():
+        for number, _, target in page.links:
+            place = f"{page.path}:{number}"
+            if re.match(r"[a-z][a-z0-9+.-]*:", target):
+                continue
+            file, _, anchor = target.partition("#")
+            if file.startswith("/"):
+                yield Problem(
+                    "link", place, f"absolute link {target}",
+                    "link relative to the page: the site may live below a path",
+                )  # fmt: skip
+                continue
+            path = (
+                posixpath.normpath(posixpath.join(posixpath.dirname(page.path), file))
+                if file
+                else page.path
+            )
+            # notebooks come into the site as docs/notebooks/
+            actual = path.replace("docs/notebooks/", "notebooks/", 1)
+            if path not in tree.files and actual not in tree.files:
+                yield Problem(
+                    "link", place, f"dead link {target}", "fix the path, from this page"
+                )
+            elif (
+                anchor and path in tree.pages and anchor not in tree.pages[path].anchors
+            ):
+                near = ", ".join(
+                    sorted(a for a in tree.pages[path].anchors if a[:4] == anchor[:4])
+                )
+                yield Problem(
+                    "anchor",
+                    place,
+                    f"no anchor #{anchor} in {path}",
+                    f"did you mean {near}?" if near else "use the heading's own id",
+                )
+
+
+def navigation(tree: Tree) -> Iterator[Problem]:
+    nav = set(tree.nav)
+    sources = {path.removeprefix("docs/") for path in tree.pages}
+    sources |= set(tree.under("notebooks/", ".ipynb"))
+    for path in sorted(sources - nav):
+        yield Problem(
+            "nav", f"docs/{path}" if path.endswith(".md") else path,
+            "not in the navigation", "add it under `nav:` in mkdocs.yml",
+        )  # fmt: skip
+    for path in sorted(nav - sources):
+        if not re.match(r"https?:", path):
+            yield Problem(
+                "nav", "mkdocs.yml", f"nav names {path}, which does not exist",
+                "fix the path or remove the entry",
+            )  # fmt: skip
+
+
+def bijection(tree: Tree) -> Iterator[Problem]:
+    """One topic, one slug, four places."""
+    places: dict[str, Callable[[str], str]] = {
+        "page": lambda slug: f"docs/chapters/{slug}.md",
+        "snippets": lambda slug: f"snippets/{slug}/",
+        "notebook": lambda slug: f"notebooks/{slug}.ipynb",
+        "test": lambda slug: f"tests/chapters/test_{slug.replace('-', '_')}.py",
+    }
+    have = {
+        "page": set(tree.chapters),
+        "snippets": {name.split("/")[0] for name in tree.snippets},
+        "notebook": {Path(p).stem for p in tree.under("notebooks/", ".ipynb")},
+        "test": {
+            Path(p).stem.removeprefix("test_").replace("_", "-")
+            for p in tree.under("tests/chapters/", ".py")
+            if Path(p).stem.startswith("test_")
+        },
+    }
+    for slug in sorted(set().union(*have.values())):
+        there = [kind for kind in places if slug in have[kind]]
+        for kind, place in places.items():
+            if slug not in have[kind]:
+                yield Problem(
+                    "topic",
+                    places[there[0]](slug),
+                    f"topic '{slug}' has no {kind}",
+                    f"add {place(slug)}, or fix the slug here",
+                )
+
+
+# --- gates: code and output ---------------------------------------------------
+
+
+def snippets(tree: Tree) -> Iterator[Problem]:
+    embedded = {item.file for _, item in tree.embeds}
+    for name, snippet in tree.snippets.items():
+        place = f"snippets/{name}"
+        if name not in embedded:
+            yield Problem(
+                "snippet-unshown", place, "no page shows this snippet",
+                f'embed it: `--8<-- "{name}:section"`, or delete it',
+            )  # fmt: skip
+        if snippet.naive and name.replace(".naive.", ".") not in tree.snippets:
+            yield Problem(
+                "naive-alone", place, "a naive version without its hardened twin",
+                f"add {name.replace('.naive.', '.')} beside it",
+            )  # fmt: skip
+        has_output = f"{place}.out" in tree.files
+        if snippet.kind == "program" and not has_output:
+            yield Problem(
+                "output-missing", place, "a program without recorded output",
+                "run `make outputs`",
+            )  # fmt: skip
+        if snippet.output:
+            mode, reason = snippet.output
+            if mode not in OUTPUT_MODES:
+                yield Problem(
+                    "output-mode", place, f"unknown output mode '{mode}'",
+                    f"use one of {', '.join(OUTPUT_MODES)}",
+                )  # fmt: skip
+            elif len(reason) < 15:
+                yield Problem(
+                    "output-mode", place, f"output mode '{mode}' without a reason",
+                    f"write `// output: {mode} — why it may vary`",
+                )  # fmt: skip
+        lines = snippet.text.split("\n")
+        for number in sorted(tree.shown.get(name, ())):
+            if len(lines[number - 1]) > COLUMNS:
+                yield Problem(
+                    "line-width",
+                    f"{place}:{number}",
+                    f"shown line has {len(lines[number - 1])} columns",
+                    f"break it: at most {COLUMNS}",
+                )
+    for _, item in tree.embeds:
+        if item.file in tree.snippets and (
+            (length := _length(tree, item)) > SECTION_LINES
+        ):
+            yield Problem(
+                "section-length",
+                f"snippets/{item.file}",
+                f"shows {length} lines at a time (section '{item.section}')",
+                f"split it: at most {SECTION_LINES}",
+            )
+    for path in tree.under("snippets/", ".out"):
+        name = path.removeprefix("snippets/").removesuffix(".out")
+        if name not in tree.snippets or tree.snippets[name].kind != "program":
+            yield Problem(
+                "output-orphan", path, "output of no program",
+                "delete it: its snippet is gone, renamed, or a module now",
+            )  # fmt: skip
+
+
+def exercises(tree: Tree) -> Iterator[Problem]:
+    for key, files in sorted(tree.exercises.items()):
+        topic, name = key.split("/")
+        folder = f"snippets/{topic}/exercises/{name}"
+        checks = f"tests/exercises/{topic}/test_{name.replace('-', '_')}.py"
+        for needed in ("task.md", "start.mjs", "solution.mjs"):
+            if needed not in files:
+                yield Problem(
+                    "exercise", folder, f"no {needed}",
+                    "an exercise has task.md, start.mjs, solution.mjs",
+                )  # fmt: skip
+        if checks not in tree.files:
+            yield Problem("exercise", folder, "nothing checks it", f"add {checks}")
+        elif "fails_at_start" not in tree.files[checks]:
+            yield Problem(
+                "exercise", checks, "no check is marked fails_at_start",
+                "mark what the start must fail: `@pytest.mark.fails_at_start`",
+            )  # fmt: skip
+        page = tree.chapters.get(topic)
+        text = tree.files[page.path] if page else ""
+        if f"E={key}" not in text:
+            yield Problem(
+                "exercise", folder, "the chapter does not name it",
+                f"write `make exercise E={key}` under '## Practise'",
+            )  # fmt: skip
+    for page in tree.pages.values():
+        for key in re.findall(r"\bE=([\w-]+/[\w-]+)", tree.files[page.path]):
+            if key not in tree.exercises:
+                yield Problem(
+                    "exercise", page.path, f"names exercise '{key}', which is not there",
+                    f"there are: {', '.join(tree.exercises) or 'none'}",
+                )  # fmt: skip
+
+
+# --- gates: notebooks, evidence, locks ----------------------------------------
+
+_CELL_TRAPS = (
+    (r"^\s*!|get_ipython\(\)\.system", "a shell line passes when it fails",
+     "use lab.node, or a %%node cell"),
+    (r"^%%(javascript|js|bash|sh|script)\b", "this cell magic passes when it fails",
+     "use a %%node cell"),
+    (r"\bos\.system\(|\bsubprocess\.(?!run\()\w+\(|\bPopen\(", "a process that nobody ends",
+     "use lab.node.run or lab.node.serve"),
+    (r"\bsubprocess\.run\((?!.*check=True)", "subprocess.run without check=True",
+     "add check=True, or use lab.node.run"),
+    (r"(?:/home/|/root/|/Users/|\b[A-Z]:\\\\)", "an absolute path or user name",
+     "start from lab.ROOT"),
+)  # fmt: skip
+
+
+def notebooks(tree: Tree) -> Iterator[Problem]:
+    for path in tree.under("notebooks/", ".ipynb"):
+        try:
+            book = json.loads(tree.files[path])
+            cells = book["cells"]
+        except (ValueError, KeyError, TypeError):
+            yield Problem(
+                "notebook", path, "not a notebook (JSON with cells)",
+                "restore it from git",
+            )  # fmt: skip
+            continue
+        if book.get("metadata", {}).get("execution", {}).get("allow_errors"):
+            yield Problem(
+                "notebook-trap", path, "its metadata allows errors",
+                "remove execution.allow_errors: a failing cell must fail",
+            )  # fmt: skip
+        for index, cell in enumerate(cells, 1):
+            place = f"{path}:{index}"
+            source = "".join(cell.get("source", []))
+            if cell.get("outputs") or cell.get("execution_count"):
+                yield Problem(
+                    "notebook-output", place, f"cell {index} is committed with its output",
+                    "run `nbstripout` on it (a git hook does it)",
+                )  # fmt: skip
+            tags = set(cell.get("metadata", {}).get("tags", []))
+            if bad := tags & {"raises-exception", "skip-execution"}:
+                yield Problem(
+                    "notebook-trap", place, f"cell {index} is tagged {', '.join(bad)}",
+                    "remove the tag: a failing cell must fail",
+                )  # fmt: skip
+            for pattern, what, mend in _CELL_TRAPS:
+                if "path" not in what and cell.get("cell_type") != "code":
+                    continue
+                if found := re.search(pattern, source, re.MULTILINE):
+                    yield Problem(
+                        "notebook-trap", place,
+                        f"cell {index} has {found[0].strip()!r}: {what}", mend,
+                    )  # fmt: skip
+
+
+def evidence(tree: Tree) -> Iterator[Problem]:
+    for path in tree.under("docs/evidence/", ".json"):
+        try:
+            json.loads(tree.files[path])
+        except ValueError as error:
+            yield Problem(
+                "evidence", path, f"not JSON: {error}", "run `make evidence` again"
+            )
+    for key, entry in tree.evidence.items():
+        place = f"docs/evidence/{key.split('/')[0]}.json"
+        value = entry.get("value")
+        above, below = entry.get("above"), entry.get("below")
+        if isinstance(value, int | float) and (
+            (above is not None and value <= above)
+            or (below is not None and value >= below)
+        ):
+            yield Problem(
+                "evidence", place, f"'{key}' is {value:g}, outside its own bounds",
+                "evidence is not edited: run `make evidence`",
+            )  # fmt: skip
+        for name, version in entry.get("versions", {}).items():
+            locked = tree.versions.get(name)
+            if locked and locked.split(".")[0] != version.split(".")[0]:
+                yield Problem(
+                    "evidence-stale",
+                    place,
+                    f"'{key}' was recorded with {name} {version}, locked is {locked}",
+                    f"run `make evidence TOPIC={key.split('/')[0]}`",
+                )
+
+
+def locks(tree: Tree) -> Iterator[Problem]:
+    files = tree.files
+    if {"pyproject.toml", "uv.lock"} <= files.keys():
+        project = tomllib.loads(files["pyproject.toml"])
+        lock = tomllib.loads(files["uv.lock"])
+        name = project["project"]["name"]
+        ours = next((p for p in lock["package"] if p["name"] == name), {})
+        meta = ours.get("metadata", {})
+        wanted = _requirements(project["project"].get("dependencies", []))
+        groups = project.get("dependency-groups", {})
+        have = _locked_requirements(meta.get("requires-dist", []))
+        stale = wanted != have
+        for group in groups:
+            listed = meta.get("requires-dev", {}).get(group, [])
+            stale |= _group(groups, group) != _locked_requirements(listed)
+        if stale:
+            yield Problem(
+                "lock-stale", "uv.lock", "is not the lock of pyproject.toml",
+                "run `uv lock` and commit both",
+            )  # fmt: skip
+    package = files.get("snippets/package.json")
+    lock_text = files.get("snippets/package-lock.json")
+    if package and lock_text:
+        wanted, have = json.loads(package), json.loads(lock_text)["packages"][""]
+        for kind in ("dependencies", "devDependencies", "engines"):
+            if wanted.get(kind, {}) != have.get(kind, {}):
+                yield Problem(
+                    "lock-stale", "snippets/package-lock.json",
+                    f"is not the lock of package.json ({kind} differ)",
+                    "run `npm install` in snippets/ and commit both",
+                )  # fmt: skip
+
+
+def _requirements(lines: Iterable[str]) -> Counter:
+    """(name, specifier parts) of requirement lines; markers are not looked at."""
+    found = Counter()
+    for line in lines:
+        name, spec = re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*([^;]*)", line).groups()
+        parts = frozenset(part.strip() for part in spec.split(",") if part.strip())
+        found[name.lower().replace("_", "-"), parts] += 1
+    return found
+
+
+def _locked_requirements(items: list[dict]) -> Counter:
+    return _requirements(f"{item['name']}{item.get('specifier', '')}" for item in items)
+
+
+def _group(groups: dict, name: str) -> Counter:
+    found: Counter = Counter()
+    for item in groups[name]:
+        if isinstance(item, dict):
+            found += _group(groups, item["include-group"])
+        else:
+            found += _requirements([item])
+    return found
+
+
+GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
+    parse_problems, embeds, fences, names, claims, references, typed_versions,
+    skeleton, front_matter, links, navigation, bijection, snippets, exercises,
+    notebooks, evidence, locks,
+)  # fmt: skip
+
+
+# --- the one gate that needs a run --------------------------------------------
+
+
+def unexecuted(tree: Tree, executed: Mapping[str, set[int]]) -> list[Problem]:
+    """Displayed lines that no test executed.
+
+    `executed` is `node.executed(...)`: line numbers by snippet. A line may be
+    excused at its place by a comment `// not run here: reason` on it or above
+    it; an excuse that is no longer needed is a problem too.
+    """
+    found = []
+    for name, shown in sorted(tree.shown.items()):
+        lines = tree.snippets[name].text.split("\n")
+        ran = executed.get(name)
+        place = f"snippets/{name}"
+        if ran is None:
+            found.append(
+                Problem("snippet-unrun", place, "no test runs this snippet",
+                        "serve or run it in a test")
+            )  # fmt: skip
+            continue
+        for number in sorted(shown):
+            text = lines[number - 1].strip()
+            if not text or text.startswith(("//", "/*", "*")) or MARKER.match(text):
+                continue
+            above = lines[number - 2].strip() if number > 1 else ""
+            excuse = "not run here:" in text or above.startswith("// not run here:")
+            if number not in ran and not excuse:
+                found.append(
+                    Problem(
+                        "line-unrun",
+                        f"{place}:{number}",
+                        f"no test executes the shown line `{text[:50]}`",
+                        "test it, or write `// not run here: reason` above it",
+                    )
+                )
+            elif number in ran and excuse:
+                found.append(
+                    Problem(
+                        "excuse-stale",
+                        f"{place}:{number}",
+                        "a line excused from running is executed by a test",
+                        "remove the comment `// not run here: …`",
+                    )
+                )
+    return found

@@ -1,0 +1,143 @@
+"""The MkDocs hook: brings notebooks in, and makes their pages light.
+
+Also the commands that build and serve the site.
+"""
+
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+if __name__ != "lab.site":
+    # MkDocs loads this file anew for each build of `serve`; what it imports must
+    # be new as well, or an edit in lab/ would not show.
+    for _name in [name for name in sys.modules if name.startswith("lab.")]:
+        del sys.modules[_name]
+
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File
+
+from lab import BUILD, NOTEBOOKS, ROOT, GuideError, markdown
+
+log = logging.getLogger("mkdocs.lab.site")
+EXECUTED = BUILD / "notebooks"
+STYLE = "assets/notebook.css"
+_styles: dict[str, str] = {}
+
+
+class SiteError(GuideError):
+    """The site cannot be built or served."""
+
+
+def serve(port: int) -> None:
+    """`mkdocs serve` on 127.0.0.1, with live reload. Raises SiteError when the
+    port is taken."""
+    with socket.socket() as probe:
+        # as the server does: a port in TIME_WAIT is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise SiteError(
+                f"port {port}: something else listens there — stop it, or take "
+                f"another one: make serve PORT={port + 1}"
+            ) from None
+    _mkdocs("serve", "--dev-addr", f"127.0.0.1:{port}")
+
+
+def build(folder: Path | None = None) -> None:
+    """`mkdocs build --strict`. Raises SiteError when it fails."""
+    _mkdocs("build", "--strict", *(["--site-dir", str(folder)] if folder else []))
+
+
+def _mkdocs(*args: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", *args],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        check=False,
+    )
+    if done.returncode:
+        raise SiteError(f"mkdocs {args[0]}: failed — its warnings are above")
+
+
+# --- hooks ---------------------------------------------------------------------
+
+
+def on_pre_build(config):
+    markdown.tree.cache_clear()
+    _styles.clear()
+
+
+@event_priority(100)  # before mkdocs-jupyter looks at the files
+def on_files(files, config):
+    for source in sorted(NOTEBOOKS.glob("*.ipynb")):
+        root, note = _executed(source)
+        if note:
+            log.info("%s: %s", source.name, note)
+        files.append(
+            File(
+                f"notebooks/{source.name}",
+                str(root),
+                config["site_dir"],
+                config["use_directory_urls"],
+            )
+        )
+    return files
+
+
+def _executed(source: Path) -> tuple[Path, str]:
+    """The folder to take a notebook from, and why it is not the executed one.
+
+    An executed copy counts when its cells are those of the source and none of
+    them failed.
+    """
+    copy = EXECUTED / source.name
+    if not copy.exists():
+        return ROOT, "shown without results: run `make test`"
+    ours, theirs = (
+        json.loads(path.read_text("utf-8"))["cells"] for path in (source, copy)
+    )
+    if [cell["source"] for cell in ours] != [cell["source"] for cell in theirs]:
+        return ROOT, "changed since it was last run, so shown without results"
+    if any(
+        out.get("output_type") == "error"
+        for c in theirs
+        for out in c.get("outputs", [])
+    ):
+        return ROOT, "failed when it was last run, so shown without results"
+    return BUILD, ""
+
+
+def on_page_content(html, page, config, files):
+    """A notebook's page: say how it was made, leave its styles to one file."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return None
+    page.meta.setdefault("search", {"exclude": True})  # "In [1]: Copied!"
+    topic = Path(page.file.src_uri).stem
+    page.meta.setdefault("description", f"Run it yourself: the measurements of {topic}")
+
+    def move(match):
+        _styles[match[0]] = match[1]
+        return ""
+
+    html = re.sub(r"<style[^>]*>(.*?)</style>", move, html, flags=re.DOTALL)
+    html = re.sub(r"<script[^>]*\bsrc=\"http[^>]*>\s*</script>", "", html)
+    how = "with the results of its last run"
+    if "jp-OutputArea-output" not in html:
+        how = "without results: it was not run before this build"
+    chapter = f"../../chapters/{topic}/"
+    return (
+        f'<p class="pn-note">The notebook of <a href="{chapter}">this chapter</a>, '
+        f"{how}.</p>{html}"
+    )
+
+
+def on_post_build(config):
+    target = Path(config["site_dir"], STYLE)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("\n".join(_styles.values()), "utf-8")
