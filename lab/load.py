@@ -8,10 +8,12 @@ a stall is seen by everyone who would have come during it.
 
 import asyncio
 import contextlib
+import http.client
 import ipaddress
 import json
 import subprocess
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -116,6 +118,56 @@ def closed_loop(
     if not ended or child.returncode != 0:
         raise LoadError(f"{url}: autocannon failed ({child.returncode}): {text[-300:]}")
     return json.loads(text)
+
+
+class Held:
+    """A POST whose last byte waits for `release`: the server has read the rest, so
+    what it does afterwards begins at a moment that the test chooses."""
+
+    def __init__(self, url: str, body: bytes, content_type: str) -> None:
+        _check(url, 0, 1)
+        parts = urlsplit(url)
+        self.size = len(body)
+        self._last = body[-1:]
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, 30)
+        self._connection.putrequest("POST", parts.path)
+        self._connection.putheader("Content-Type", content_type)
+        self._connection.putheader("Content-Length", str(len(body)))
+        self._connection.endheaders(body[:-1])
+
+    def release(self) -> None:
+        """Send the last byte."""
+        self._connection.send(self._last)
+
+    def answer(self) -> tuple[int, bytes]:
+        """Wait for the answer: status and body."""
+        try:
+            response = self._connection.getresponse()
+            return response.status, response.read()
+        finally:
+            self._connection.close()
+
+
+def answers_during(held: Held, client: httpx.Client, path: str) -> int:
+    """How often `path` answered 200 from the release of `held` to its answer."""
+    # The kernel has all but the last byte. Every turn of the server's loop takes at
+    # least 64 KiB of it (libuv's buffer), so after that many answers it has read all.
+    for _ in range(held.size // 65536 + 2):
+        client.get(path)
+    done = threading.Event()
+
+    def wait() -> None:
+        held.answer()
+        done.set()
+
+    waiting = threading.Thread(target=wait)
+    held.release()
+    waiting.start()
+    answers = 0
+    while not done.is_set():
+        answers += client.get(path).status_code == 200 and not done.is_set()
+    waiting.join()
+    return answers
 
 
 def percentile(answers: list[Answer], percent: float) -> float:

@@ -21,6 +21,7 @@ import posixpath
 import re
 import xml.etree.ElementTree as etree
 from functools import cache
+from typing import ClassVar
 
 from markdown import Extension
 from markdown.inlinepatterns import InlineProcessor
@@ -52,7 +53,7 @@ class Claim(Block):
 
     NAME = "claim"
     ARGUMENT = True
-    OPTIONS = {
+    OPTIONS: ClassVar = {
         "id": ("", type_html_identifier),
         "verdict": ("", type_string_in(pages.VERDICTS)),
         "source": ("", str),

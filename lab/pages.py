@@ -38,8 +38,6 @@ SKELETON = (
 COLUMNS = 78  # of shown code
 SECTION_LINES = 40
 DESCRIPTION = range(30, 156)  # characters
-OUTPUT_MODES = ("unordered", "any-of")
-OR = "--- or ---"  # between the alternatives of an any-of output
 
 _SKIP = {"node_modules", "_specimens", "__pycache__", ".ipynb_checkpoints"}
 _SUFFIXES = (".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".py", ".css")
@@ -163,22 +161,13 @@ class Snippet:
     bad: list[Problem]
 
     @property
-    def kind(self) -> str:
-        """program (ends by itself, has an .out) or module (a test runs it)."""
-        module = r"^(export\b|module\.exports\b|exports\.)|\bparentPort\b|listening on"
-        return "module" if re.search(module, self.text, re.MULTILINE) else "program"
+    def program(self) -> bool:
+        """Ends by itself, so it has an .out; a module is run by a test."""
+        return node.is_program(self.text)
 
     @property
     def naive(self) -> bool:
         return ".naive." in self.path
-
-    @property
-    def output(self) -> tuple[str, str] | None:
-        """The declared output mode and its reason: `// output: MODE — reason`."""
-        found = re.search(
-            r"^// output: ([\w-]+)\s*(?:[—-]+\s*(.*))?$", self.text, re.MULTILINE
-        )
-        return (found[1], (found[2] or "").strip()) if found else None
 
 
 class Tree:
@@ -457,9 +446,7 @@ def parse(path: str, text: str) -> Page:
                 "add the line `///` behind it",
             )
         )
-    page.anchors |= {
-        f"claim-{c.options['id']}" for c in page.claims if "id" in c.options
-    }
+    page.anchors |= {f"claim-{c.options['id']}" for c in page.claims if "id" in c.options}
     return page
 
 
@@ -680,14 +667,17 @@ def _commands(
                         f"`{command}` runs {file}, which is not in snippets/",
                         "fix the path",
                     )
-        elif (item := embed(text, number)) and item.file.endswith(".out"):
-            if item.file.removesuffix(".out") not in command:
-                yield Problem(
-                    "command",
-                    f"{page.path}:{number}",
-                    f"{item.file} under a command that does not run its program",
-                    f"write `$ node {item.file.removesuffix('.out')}` above it",
-                )
+        elif (
+            (item := embed(text, number))
+            and item.file.endswith(".out")
+            and item.file.removesuffix(".out") not in command
+        ):
+            yield Problem(
+                "command",
+                f"{page.path}:{number}",
+                f"{item.file} under a command that does not run its program",
+                f"write `$ node {item.file.removesuffix('.out')}` above it",
+            )
 
 
 def _length(tree: Tree, item: Embed) -> int:
@@ -917,9 +907,7 @@ def links(tree: Tree) -> Iterator[Problem]:
                 yield Problem(
                     "link", place, f"dead link {target}", "fix the path, from this page"
                 )
-            elif (
-                anchor and path in tree.pages and anchor not in tree.pages[path].anchors
-            ):
+            elif anchor and path in tree.pages and anchor not in tree.pages[path].anchors:
                 near = ", ".join(
                     sorted(a for a in tree.pages[path].anchors if a[:4] == anchor[:4])
                 )
@@ -996,17 +984,17 @@ def snippets(tree: Tree) -> Iterator[Problem]:
                 f"add {name.replace('.naive.', '.')} beside it",
             )  # fmt: skip
         has_output = f"{place}.out" in tree.files
-        if snippet.kind == "program" and not has_output:
+        if snippet.program and not has_output:
             yield Problem(
                 "output-missing", place, "a program without recorded output",
                 "run `make outputs`",
             )  # fmt: skip
-        if snippet.output:
-            mode, reason = snippet.output
-            if mode not in OUTPUT_MODES:
+        mode, reason = node.output_mode(snippet.text)
+        if mode:
+            if mode not in node.OUTPUT_MODES:
                 yield Problem(
                     "output-mode", place, f"unknown output mode '{mode}'",
-                    f"use one of {', '.join(OUTPUT_MODES)}",
+                    f"use one of {', '.join(node.OUTPUT_MODES)}",
                 )  # fmt: skip
             elif len(reason) < 15:
                 yield Problem(
@@ -1034,7 +1022,7 @@ def snippets(tree: Tree) -> Iterator[Problem]:
             )
     for path in tree.under("snippets/", ".out"):
         name = path.removeprefix("snippets/").removesuffix(".out")
-        if name not in tree.snippets or tree.snippets[name].kind != "program":
+        if name not in tree.snippets or not tree.snippets[name].program:
             yield Problem(
                 "output-orphan", path, "output of no program",
                 "delete it: its snippet is gone, renamed, or a module now",

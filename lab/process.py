@@ -117,9 +117,9 @@ def survivors(token: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(TOKEN, "").startswith(token):
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
+            ours = process.environ().get(TOKEN, "").startswith(token)
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
         except psutil.Error:
             continue  # gone meanwhile, or not ours to look at
     return found

@@ -105,9 +105,7 @@ def _executed(source: Path) -> tuple[Path, str]:
     if [cell["source"] for cell in ours] != [cell["source"] for cell in theirs]:
         return ROOT, "changed since it was last run, so shown without results"
     if any(
-        out.get("output_type") == "error"
-        for c in theirs
-        for out in c.get("outputs", [])
+        out.get("output_type") == "error" for c in theirs for out in c.get("outputs", [])
     ):
         return ROOT, "failed when it was last run, so shown without results"
     return BUILD, ""

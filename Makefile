@@ -1,0 +1,63 @@
+# Proven Node.js. `make serve` and `make test` are all you need to know.
+PYTHON ?= python3
+PORT ?= 8000
+TOPIC ?=
+E ?=
+
+UV := .uv/bin/uv
+RUN := .venv/bin/python -m lab
+UV_PIN := uv$(shell sed -n 's/^required-version = "\(.*\)".*/\1/p' pyproject.toml)
+# npm and node come from PyPI with everything else
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test pages outputs evidence exercise notebook site clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: .venv/.ready snippets/node_modules/.ready ## install what the locks name, inside this folder
+
+serve: setup ## the guide on 127.0.0.1:8000 with live reload (PORT=)
+	@$(RUN) serve --port $(PORT)
+
+test: setup ## everything (TOPIC= for one chapter)
+	@$(RUN) test $(TOPIC)
+
+pages: setup ## the fast gates, nothing is run
+	@$(RUN) pages
+
+outputs: setup ## rewrite the recorded output of snippets
+	@$(RUN) outputs
+
+evidence: setup ## record measured values and figures (TOPIC=)
+	@$(RUN) evidence $(TOPIC)
+
+exercise: setup ## check your copy of an exercise (E=topic/name)
+	@$(RUN) exercise $(or $(E),$(error say which one: make exercise E=topic/name))
+
+notebook: setup ## open a chapter's notebook in JupyterLab (TOPIC=)
+	@$(RUN) notebook $(or $(TOPIC),$(error say which one: make notebook TOPIC=event-loop))
+
+site: setup ## build the site into site/
+	@$(RUN) site
+
+clean: ## remove what was made; set-up and work/ stay
+	rm -rf build site
+
+.uv/.ready: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: no '$(PYTHON)' here — install Python 3 with venv, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv .uv >/dev/null || { echo "set-up: '$(PYTHON) -m venv' failed — install Python's venv (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "set-up: $(UV_PIN)"
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 '$(UV_PIN)' || { echo "set-up: could not install $(UV_PIN) — is the package index reachable?" >&2; exit 1; }
+	@touch $@
+
+.venv/.ready: .uv/.ready uv.lock
+	@echo "set-up: Python packages and Node, as locked"
+	@$(UV) sync --frozen || { echo "set-up: 'uv sync --frozen' failed — is the package index reachable?" >&2; exit 1; }
+	@touch $@
+
+snippets/node_modules/.ready: .venv/.ready snippets/package.json snippets/package-lock.json
+	@echo "set-up: npm packages, as locked"
+	@cd snippets && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@touch $@

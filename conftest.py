@@ -1,0 +1,135 @@
+"""What holds for every test: nothing outlives it, nothing is written outside the
+clone, a skip in CI fails, and one topic can be run alone."""
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab import ROOT, process
+
+NO_SKIP = "GUIDE_NO_SKIP"
+_containers = []
+
+
+def pytest_addoption(parser):
+    parser.addoption("--topic", help="only the tests of this chapter, e.g. event-loop")
+    parser.addoption("--attempt", help="a learner's file: check it as the exercise")
+
+
+def pytest_configure(config):
+    if hasattr(config, "workerinput"):
+        return  # an xdist worker inherits the environment
+    container = process.directory("test")
+    folder = container.__enter__()
+    _containers.append(container)
+    config.option.basetemp = config.option.basetemp or str(folder / "pytest")
+    for name, below in (
+        ("TMPDIR", "tmp"),
+        ("JUPYTER_RUNTIME_DIR", "jupyter"),
+        ("IPYTHONDIR", "ipython"),
+    ):
+        (folder / below).mkdir()
+        os.environ[name] = str(folder / below)
+
+
+def pytest_unconfigure(config):
+    while _containers:
+        _containers.pop().__exit__(None, None, None)
+
+
+def topic_of(item) -> str | None:
+    """The chapter that a test belongs to, or None: the guide as a whole."""
+    if mark := item.get_closest_marker("topic"):
+        return mark.args[0]
+    path = Path(item.path)
+    if path.parent.name == "chapters":
+        return path.stem.removeprefix("test_").replace("_", "-")
+    if path.parent.parent.name == "exercises":
+        return path.parent.name
+    return None
+
+
+def pytest_collection_modifyitems(config, items):
+    if (topic := config.getoption("--topic")) is None:
+        return
+    keep = [item for item in items if topic_of(item) == topic]
+    config.hook.pytest_deselected(items=[item for item in items if item not in keep])
+    items[:] = keep
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(NO_SKIP):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "skipped"
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: {reason} — in CI a skip hides a gap"
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Give what a test starts a token, and end what outlives the test."""
+    token = f"test-{os.getpid()}-{time.monotonic_ns()}"
+    os.environ[process.TOKEN] = token
+    try:
+        result = yield
+    finally:
+        os.environ.pop(process.TOKEN)
+    left = process.survivors(token)
+    deadline = time.monotonic() + 3  # a Jupyter kernel takes a moment to go
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left = process.survivors(token)
+    if left:
+        names = ", ".join(_end(one) for one in left)
+        item.ihook.pytest_runtest_logreport(report=_leak(item, names))
+    return result
+
+
+def _end(one: psutil.Process) -> str:
+    try:
+        name = f"{one.name()} (pid {one.pid})"
+        one.kill()
+    except psutil.Error:
+        name = f"pid {one.pid}"
+    return name
+
+
+def _leak(item, names: str) -> pytest.TestReport:
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords={},
+        outcome="failed",
+        longrepr=f"{item.nodeid}: left running: {names} (ended now) — start it with "
+        "`with lab.node.serve(...)`, so that it ends with the test",
+        when="teardown",
+    )
+
+
+def pytest_generate_tests(metafunc):
+    """An exercise's checks take `attempt`: the solution, which must pass all; the
+    start, which must fail those marked `fails_at_start`; or a learner's file."""
+    if "attempt" not in metafunc.fixturenames:
+        return
+    if given := metafunc.config.getoption("--attempt"):
+        metafunc.parametrize("attempt", [Path(given).resolve()], ids=["attempt"])
+        return
+    path = Path(metafunc.module.__file__)
+    name = path.stem.removeprefix("test_").replace("_", "-")
+    folder = ROOT / "snippets" / path.parent.name / "exercises" / name
+    fails = any(
+        mark.name == "fails_at_start" for mark in metafunc.definition.iter_markers()
+    )
+    mark = pytest.mark.xfail(strict=True, reason="what the exercise is about")
+    metafunc.parametrize(
+        "attempt",
+        [
+            pytest.param(folder / "start.mjs", id="start", marks=[mark] if fails else []),
+            pytest.param(folder / "solution.mjs", id="solution"),
+        ],
+    )

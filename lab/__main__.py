@@ -1,0 +1,189 @@
+"""The commands behind the Makefile: `python -m lab COMMAND`."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from lab import BUILD, ROOT, GuideError
+
+
+def main() -> int:
+    """Run one command; a GuideError becomes one clear message and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m lab", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name, function, explain):
+        sub = commands.add_parser(name, help=explain)
+        sub.set_defaults(run=function)
+        return sub
+
+    command("pages", pages_, "the fast gates: nothing is run")
+    command("test", test, "everything, or one topic").add_argument("topic", nargs="?")
+    command("outputs", outputs, "rewrite the recorded output of snippets")
+    command("evidence", evidence_, "record measured values and figures").add_argument(
+        "topic", nargs="?"
+    )
+    command("exercise", exercise, "check your copy of an exercise").add_argument(
+        "exercise", help="topic/name"
+    )
+    command("notebook", notebook_, "open a chapter's notebook").add_argument("topic")
+    command("site", site, "build the site into site/")
+    command("serve", serve, "serve the site, with live reload").add_argument(
+        "--port", type=int, default=8000
+    )
+    args = parser.parse_args()
+    os.chdir(ROOT)
+    try:
+        return args.run(args) or 0
+    except GuideError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def pages_(args) -> int:
+    """Print what the page gates find."""
+    from lab import pages
+
+    problems = pages.check(pages.read())
+    for problem in problems:
+        print(problem)
+    print(f"pages: {len(problems)} problems" if problems else "pages: no problems")
+    return bool(problems)
+
+
+def test(args) -> int:
+    """The gates, the deterministic tests in parallel, what they executed, then
+    alone whatever is timed, notebooks last. Goes on after a failed step."""
+    topic = _topic(args.topic)
+    only = [f"--topic={topic}"] if topic else []
+    coverage = BUILD / "coverage"
+    shutil.rmtree(coverage, ignore_errors=True)
+    coverage.mkdir(parents=True)
+    steps = (
+        ("page gates", lambda: pages_(args)),
+        (
+            "deterministic tests",
+            lambda: _pytest("-n2", "-mnot timing", *only, GUIDE_COVERAGE=str(coverage)),
+        ),
+        ("every shown line ran", lambda: _unexecuted(topic)),
+        ("timed tests", lambda: _pytest("-mtiming", *only)),
+        ("notebooks", lambda: _notebooks(topic)),
+    )
+    failed = []
+    for name, step in steps:
+        print(f"\n=== {name}", flush=True)
+        begun = time.monotonic()
+        if step():
+            failed.append(name)
+        print(f"=== {name}: {time.monotonic() - begun:.0f} s", flush=True)
+    print(f"\nfailed: {', '.join(failed)}" if failed else "\nall of it passed")
+    return bool(failed)
+
+
+def outputs(args) -> int:
+    """Rewrite each .out that differs."""
+    from lab import node
+
+    names = node.programs()
+    for count, name in enumerate(names, 1):
+        done = "written" if node.record(name) else "same"
+        print(f"[{count}/{len(names)}] {name}: {done}", flush=True)
+    return 0
+
+
+def evidence_(args) -> int:
+    """Measure with recording on; publish a topic only if all of it passed."""
+    from lab import evidence
+
+    topic = _topic(args.topic)
+    only = [f"--topic={topic}"] if topic else []
+    shutil.rmtree(evidence.STAGING, ignore_errors=True)
+    record = {evidence.RECORD: str(evidence.STAGING)}
+    failed = _pytest("-mtiming", *only, **record) or _notebooks(topic, **record)
+    if failed:
+        print("evidence: nothing was written, since something failed")
+        return failed
+    for path in evidence.publish([topic] if topic else _topics()):
+        print(f"evidence: wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+def exercise(args) -> int:
+    """Copy the exercise's start to work/ at the first call; check that copy."""
+    from lab import notebook
+
+    print(notebook.check(args.exercise))
+    return 0
+
+
+def notebook_(args) -> int:
+    """Open a chapter's notebook in JupyterLab."""
+    path = ROOT / "notebooks" / f"{_topic(args.topic)}.ipynb"
+    return subprocess.run(
+        [sys.executable, "-m", "jupyter", "lab", path], check=False
+    ).returncode
+
+
+def site(args) -> int:
+    """Build the site, warnings counted as errors."""
+    from lab import site
+
+    site.build()
+    return 0
+
+
+def serve(args) -> int:
+    """Serve the site on 127.0.0.1."""
+    from lab import site
+
+    site.serve(args.port)
+    return 0
+
+
+def _topics() -> list[str]:
+    from lab import pages
+
+    return list(pages.read().chapters)
+
+
+def _topic(name: str | None) -> str | None:
+    """Raises GuideError when there is no such topic."""
+    if name and name not in _topics():
+        raise GuideError(f"topic '{name}': no such chapter — {', '.join(_topics())}")
+    return name
+
+
+def _unexecuted(topic: str | None) -> int:
+    from lab import node, pages
+
+    problems = pages.unexecuted(pages.read(), node.executed(BUILD / "coverage"))
+    if topic:
+        problems = [p for p in problems if p.place.startswith(f"snippets/{topic}/")]
+    for problem in problems:
+        print(problem)
+    return bool(problems)
+
+
+def _notebooks(topic: str | None, **env: str) -> int:
+    from lab import notebook
+
+    staged = notebook.stage(topic)
+    return _pytest("--nbmake", "--overwrite", *map(str, staged), **env)
+
+
+def _pytest(*args: str, **env: str) -> int:
+    # FORCE_COLOR and the like pass through; the exit code 5 means that this
+    # topic has no test of this kind
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *args], env={**os.environ, **env}, check=False
+    )
+    return 0 if done.returncode == 5 else done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
