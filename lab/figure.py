@@ -57,10 +57,14 @@ class FigureError(GuideError):
 
 
 class Svg(str):
-    """SVG text that a notebook shows as a picture."""
+    """SVG text that a notebook shows inline, so that it follows the page's colours
+    (as an image, which `_repr_svg_` would give, it could not)."""
 
-    def _repr_svg_(self) -> str:
-        return str(self)
+    def __repr__(self) -> str:
+        return f"<figure, {len(self)} bytes of SVG>"
+
+    def _repr_html_(self) -> str:
+        return f'<div class="pn-scroll" style="max-width: 50rem">{self!s}</div>'
 
 
 def plot(width: float = 7, height: float = 3.4, **options):

@@ -25,8 +25,27 @@ from lab import BUILD, NOTEBOOKS, ROOT, GuideError, markdown
 
 log = logging.getLogger("mkdocs.lab.site")
 EXECUTED = BUILD / "notebooks"
-STYLE = "assets/notebook.css"
-_styles: dict[str, str] = {}
+
+
+# From a notebook's page: out goes 595 KB of JupyterLab's style, scripts from a CDN
+# and copy buttons that bring each cell's text a second time. Code becomes a code
+# block as on every other page, so the theme styles it and gives it a button.
+_LIGHTER = (
+    (r"<style[^>]*>.*?</style>", ""),
+    (r"<script[^>]*>.*?</script>", ""),
+    (r"<!--.*?-->", ""),
+    (r'<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>', ""),
+    (r'<div class="clipboard-copy-txt" id="[^"]*">.*?</div>', ""),
+    (r'<div class="jp-InputPrompt[^>]*>.*?</div>', ""),
+    (r'<div class="jp-OutputPrompt[^>]*>.*?</div>', ""),
+    (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
+    (r' tabindex="0"', ""),
+    (
+        r'<div class="[^"]*\bhighlight\b[^"]*">(?:<pre>)+(?:<span></span>)?(.*?)\s*</pre>',
+        r'<div class="highlight"><pre><span></span><code>\1</code></pre>',
+    ),
+    (r'class="anchor-link"', 'class="headerlink" title="Permanent link"'),
+)
 
 
 class SiteError(GuideError):
@@ -70,7 +89,6 @@ def _mkdocs(*args: str) -> None:
 
 def on_pre_build(config):
     markdown.tree.cache_clear()
-    _styles.clear()
 
 
 @event_priority(100)  # before mkdocs-jupyter looks at the files
@@ -119,12 +137,8 @@ def on_page_content(html, page, config, files):
     topic = Path(page.file.src_uri).stem
     page.meta.setdefault("description", f"Run it yourself: the measurements of {topic}")
 
-    def move(match):
-        _styles[match[0]] = match[1]
-        return ""
-
-    html = re.sub(r"<style[^>]*>(.*?)</style>", move, html, flags=re.DOTALL)
-    html = re.sub(r"<script[^>]*\bsrc=\"http[^>]*>\s*</script>", "", html)
+    for pattern, instead in _LIGHTER:
+        html = re.sub(pattern, instead, html, flags=re.DOTALL)
     how = "with the results of its last run"
     if "jp-OutputArea-output" not in html:
         how = "without results: it was not run before this build"
@@ -134,8 +148,3 @@ def on_page_content(html, page, config, files):
         f"{how}.</p>{html}"
     )
 
-
-def on_post_build(config):
-    target = Path(config["site_dir"], STYLE)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text("\n".join(_styles.values()), "utf-8")

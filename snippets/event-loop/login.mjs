@@ -8,7 +8,8 @@ const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
 
 /** `atOnce` stays below the pool's size, so that a thread is left for files
  * and DNS. Each hash takes 128 * N * r bytes (128 MiB) while it runs. */
-export function createApp({ users = new Map(), N = 2 ** 17, atOnce = 2 } = {}) {
+export function createApp(deps = {}) {
+  const { users = new Map(), N = 2 ** 17, atOnce = 2 } = deps;
   let hashing = 0;
   const app = express();
   app.get('/health', (req, res) => res.json({ ok: true }));
@@ -16,7 +17,7 @@ export function createApp({ users = new Map(), N = 2 ** 17, atOnce = 2 } = {}) {
   app.post('/login', express.json({ limit: '1kb' }), async (req, res) => {
     const { email, password } = req.body ?? {};
     if (typeof email !== 'string' || typeof password !== 'string') {
-      return res.status(400).json({ error: 'send email and password as text' });
+      return res.status(400).json({ error: 'email and password, as text' });
     }
     if (hashing >= atOnce) {
       return res.status(503).set('Retry-After', '1').json({ error: 'busy' });

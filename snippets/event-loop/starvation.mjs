@@ -1,5 +1,5 @@
 // --8<-- [start:starvation]
-/** Re-arms itself with `schedule` until the 10 ms timer fires or 1 s is over. */
+/** Re-arms itself until a 10 ms timer fires, for one second at most. */
 function spin(schedule) {
   return new Promise((resolve) => {
     let timerFired = false;
