@@ -57,7 +57,7 @@ clean: ## remove what was made; set-up and work/ stay
 	@$(UV) sync --frozen || { echo "set-up: 'uv sync --frozen' failed — is the package index reachable?" >&2; exit 1; }
 	@touch $@
 
-snippets/node_modules/.ready: .venv/.ready snippets/package.json snippets/package-lock.json
+snippets/node_modules/.ready: snippets/package.json snippets/package-lock.json | .venv/.ready
 	@echo "set-up: npm packages, as locked"
 	@cd snippets && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
 	@touch $@

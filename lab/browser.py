@@ -59,5 +59,5 @@ def static(folder: Path) -> Iterator[str]:
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):  # noqa: A002  (the base class names it)
+    def log_message(self, format, *args):
         pass

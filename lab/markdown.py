@@ -44,7 +44,7 @@ JUMPS = {
 
 @cache
 def tree() -> pages.Tree:
-    """The guide, read once a build. `tree.cache_clear()` starts afresh."""
+    """The guide, read once a build (`lab.site` reloads this module for each)."""
     return pages.read()
 
 

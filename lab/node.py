@@ -51,7 +51,12 @@ class Server:
     url: str
     port: int
     pid: int
+    _process: subprocess.Popen[bytes]
     _output: IO[bytes]
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
 
     def output(self) -> str:
         """Everything it has printed so far, standard error included."""
@@ -128,9 +133,27 @@ def run(
     prints what is not UTF-8 or too much, or leaves a process behind.
     """
     path = resolve(snippet)
-    name = label(path)
+    done = _finish(label(path), [*flags, path, *args], env, timeout)
+    if code is not None and done.code != code:
+        how = f"exit code {done.code}" if done.signal is None else f"signal {done.signal}"
+        raise NodeError(
+            f"{label(path)}: ended with {how}, not {code}{_hint(done.stderr)}"
+        )
+    return done
+
+
+def evaluate(source: str, timeout: float = 10) -> Finished:
+    """Run JavaScript text as a module that stands in `snippets/`.
+
+    Raises NodeError as `run` does, whatever the exit code.
+    """
+    argv = ["--input-type=module", "--eval", source]
+    return _finish("the JavaScript", argv, None, timeout)
+
+
+def _finish(name: str, argv: list, env, timeout: float) -> Finished:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child, token = _spawn(path, args, env, flags, out, err)
+        child, token = _spawn(argv, env, out, err)
         try:
             ended = _wait(child, timeout, out)
             left = process.survivors(token) if ended else []
@@ -153,16 +176,12 @@ def run(
                 f"{name}: left running: {names} (ended now) — end every child "
                 "process before the snippet does"
             )
-        done = Finished(
+        return Finished(
             stdout=_read(out, name),
             stderr=_read(err, name),
             code=child.returncode if child.returncode >= 0 else None,
             signal=-child.returncode if child.returncode < 0 else None,
         )
-    if code is not None and done.code != code:
-        how = f"exit code {done.code}" if done.signal is None else f"signal {done.signal}"
-        raise NodeError(f"{name}: ended with {how}, not {code}{_hint(done.stderr)}")
-    return done
 
 
 @contextlib.contextmanager
@@ -190,11 +209,12 @@ def serve(
     ):
         path, args = SNIPPETS / "serve.mjs", (str(path), *args)
     with tempfile.TemporaryFile() as out:
-        child, token = _spawn(path, args, {"PORT": "0", **(env or {})}, flags, out, out)
+        argv = [*flags, path, *args]
+        child, token = _spawn(argv, {"PORT": "0", **(env or {})}, out, out)
         stopped = True
         try:
             url, port = _listening(child, ready, out, name)
-            yield Server(name, url, port, child.pid, out)
+            yield Server(name, url, port, child.pid, child, out)
             if child.poll() not in (None, 0) and not forgiving:
                 raise NodeError(
                     f"{name}: ended while it was being served, with "
@@ -209,7 +229,7 @@ def serve(
             )
 
 
-def _spawn(path, args, env, flags, out, err):
+def _spawn(argv: list, env: Mapping[str, str] | None, out: IO[bytes], err: IO[bytes]):
     if not (SNIPPETS / "node_modules").is_dir():
         raise NodeError(
             "snippets/node_modules: the Node packages are not installed — run "
@@ -218,7 +238,7 @@ def _spawn(path, args, env, flags, out, err):
     env = dict(env or {})
     if os.environ.get(COVERAGE):
         env["NODE_V8_COVERAGE"] = os.environ[COVERAGE]
-    argv = [binary(), *STRICT, *flags, path, *args]
+    argv = [binary(), *STRICT, *argv]
     return process.start(argv, cwd=SNIPPETS, env=env, stdout=out, stderr=err)
 
 

@@ -59,16 +59,11 @@ def _node_cell(line: str, cell: str) -> None:
         raise NotebookError(
             f"%%node {line}: not a number of seconds — write %%node, or %%node 20"
         ) from None
-    # beside node_modules, or packages would not resolve
-    path = SNIPPETS / f".cell-{process.secrets.token_hex(4)}.mjs"
-    path.write_text(cell, "utf-8")
-    try:
-        done = node.run(path, timeout=timeout, code=None)
-    finally:
-        path.unlink()
+    done = node.evaluate(cell, timeout)
     print(done.stdout, end="")
     if done.code != 0:
-        stack = done.stderr.replace(path.as_uri(), "cell").replace(str(path), "cell")
+        stack = re.sub(r"file:///\S*\[eval1\]", "cell", done.stderr)
+        stack = re.sub(r"\n    at .*\bnode:internal/.*", "", stack)
         raise NotebookError(
             f"the cell ended with exit code {done.code}:\n{stack.strip()}"
         )

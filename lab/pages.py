@@ -65,7 +65,7 @@ _UNIT = re.compile(
     r"|(?:requests?|req|ops)(?:/s| per second))(?![\w-])"
 )
 _TYPED_VERSION = re.compile(
-    r"(?P<since>\b(?:since|before|until|from|in|after)\s+)?"
+    r"(?P<since>\b(?i:since|before|until|from|in|after)\s+)?"
     r"(?P<name>[A-Za-z@][\w./@-]*)[ @]v?(?P<number>\d+\.\d+(?:\.\d+)?)\b"
 )
 _RANGE = re.compile(r"^(.*\.[\w]+)((?::-?\d+)+(?:,.*)?)$")
@@ -391,6 +391,9 @@ def parse(path: str, text: str) -> Page:
             continue
         if found := _BLOCK.match(line):
             options = True
+            if claim and len(found[1]) >= len(depth):
+                page.bad.append(_unclosed(claim, path))
+                claim = None
             if found[2] == "claim":
                 claim = Claim(page.topic, found[3] or "", number)
                 depth = found[1]
@@ -438,16 +441,18 @@ def parse(path: str, text: str) -> Page:
             )
         )
     if claim:
-        page.bad.append(
-            Problem(
-                "claim-unclosed",
-                f"{path}:{claim.line}",
-                "claim block is never closed",
-                "add the line `///` behind it",
-            )
-        )
+        page.bad.append(_unclosed(claim, path))
     page.anchors |= {f"claim-{c.options['id']}" for c in page.claims if "id" in c.options}
     return page
+
+
+def _unclosed(claim: Claim, path: str) -> Problem:
+    return Problem(
+        "claim-unclosed",
+        f"{path}:{claim.line}",
+        "claim block is never closed",
+        "add the line `///` behind it",
+    )
 
 
 def _front_matter(page: Page, lines: list[str]) -> int:
@@ -634,7 +639,7 @@ def fences(tree: Tree) -> Iterator[Problem]:
             if marked := re.search(r'hl_lines="([^"]*)"', fence.info):
                 length = sum(_length(tree, item) for item in fence.embeds) + len(typed)
                 last = max((int(n) for n in re.findall(r"\d+", marked[1])), default=0)
-                if last > length:
+                if length and last > length:
                     yield Problem(
                         "hl-lines",
                         place,

@@ -3,6 +3,7 @@
 Also the commands that build and serve the site.
 """
 
+import importlib
 import json
 import logging
 import os
@@ -12,16 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-if __name__ != "lab.site":
-    # MkDocs loads this file anew for each build of `serve`; what it imports must
-    # be new as well, or an edit in lab/ would not show.
-    for _name in [name for name in sys.modules if name.startswith("lab.")]:
-        del sys.modules[_name]
-
+from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
-from mkdocs.structure.files import File
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
-from lab import BUILD, NOTEBOOKS, ROOT, GuideError, markdown
+from lab import BUILD, NOTEBOOKS, ROOT, GuideError
 
 log = logging.getLogger("mkdocs.lab.site")
 EXECUTED = BUILD / "notebooks"
@@ -85,14 +82,29 @@ def _mkdocs(*args: str) -> None:
 
 
 # --- hooks ---------------------------------------------------------------------
+# MkDocs runs this file as a module of its own, once. What it does is taken from
+# `lab.site` as it is now, so that an edit anywhere in lab/ shows at the next build.
 
 
 def on_pre_build(config):
-    markdown.tree.cache_clear()
+    for module in ("process", "node", "evidence", "pages", "markdown", "site"):
+        importlib.reload(importlib.import_module(f"lab.{module}"))
 
 
 @event_priority(100)  # before mkdocs-jupyter looks at the files
 def on_files(files, config):
+    sys.modules["lab.site"].bring_notebooks(files, config)
+    return files
+
+
+def on_page_content(html, page, config, files):
+    if page.file.src_uri.endswith(".ipynb"):
+        return sys.modules["lab.site"].notebook_page(html, page)
+    return None
+
+
+def bring_notebooks(files: Files, config: MkDocsConfig) -> None:
+    """Add the notebooks, executed where that may be shown, to MkDocs' files."""
     for source in sorted(NOTEBOOKS.glob("*.ipynb")):
         root, note = _executed(source)
         if note:
@@ -105,7 +117,6 @@ def on_files(files, config):
                 config["use_directory_urls"],
             )
         )
-    return files
 
 
 def _executed(source: Path) -> tuple[Path, str]:
@@ -129,10 +140,8 @@ def _executed(source: Path) -> tuple[Path, str]:
     return BUILD, ""
 
 
-def on_page_content(html, page, config, files):
-    """A notebook's page: say how it was made, leave its styles to one file."""
-    if not page.file.src_uri.endswith(".ipynb"):
-        return None
+def notebook_page(html: str, page: Page) -> str:
+    """A notebook's page made light, with a line that says how it was made."""
     page.meta.setdefault("search", {"exclude": True})  # "In [1]: Copied!"
     topic = Path(page.file.src_uri).stem
     page.meta.setdefault("description", f"Run it yourself: the measurements of {topic}")
@@ -147,4 +156,3 @@ def on_page_content(html, page, config, files):
         f'<p class="pn-note">The notebook of <a href="{chapter}">this chapter</a>, '
         f"{how}.</p>{html}"
     )
-

@@ -18,6 +18,10 @@ export default [
           + 'Literal.arguments:first-child[value>0]',
         message: 'a fixed port: listen on process.env.PORT, which tests set to 0',
       }],
+      // deprecated in the documentation only, so no run would warn
+      'no-restricted-properties': ['error',
+        { property: 'isMaster', message: 'its name is isPrimary' },
+        { property: 'setupMaster', message: 'its name is setupPrimary' }],
       'no-unused-vars': ['error', { argsIgnorePattern: '^(req|res|next)$' }],
       'prefer-const': 'error',
       'no-var': 'error',

