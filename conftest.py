@@ -63,6 +63,11 @@ def pytest_collection_modifyitems(config, items):
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item, call):
     report = yield
+    if call.excinfo and call.excinfo.typename == "DeadKernelError":
+        report.longrepr = (
+            f"{item.nodeid}: the kernel died in the middle of a cell — look for os._exit, "
+            "a crash in native code, or memory running out"
+        )
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(NO_SKIP):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "skipped"
         report.outcome = "failed"

@@ -92,7 +92,7 @@ def shown(entry: Mapping) -> str:
     value, unit = entry["value"], entry["unit"]
     if not isinstance(value, str):
         value = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-        value = value.replace(",", " ")  # thin space: no comma to misread
+        value = value.replace(",", "\N{NARROW NO-BREAK SPACE}")
     # "×" and "%" are written close, a word or an SI unit with a space
     return f"{value}{unit}" if unit in ("×", "%") else f"{value} {unit}".strip()
 
