@@ -1,6 +1,7 @@
 """What holds for every test: nothing outlives it, nothing is written outside the
 clone, a skip in CI fails, and one topic can be run alone."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -96,11 +97,9 @@ def pytest_runtest_protocol(item, nextitem):
 
 
 def _end(one: psutil.Process) -> str:
-    try:
-        name = f"{one.name()} (pid {one.pid})"
+    name = process.describe(one)
+    with contextlib.suppress(psutil.Error):
         one.kill()
-    except psutil.Error:
-        name = f"pid {one.pid}"
     return name
 
 

@@ -157,7 +157,7 @@ def _finish(name: str, argv: list, env, timeout: float) -> Finished:
         try:
             ended = _wait(child, timeout, out)
             left = process.survivors(token) if ended else []
-            names = ", ".join(_describe(p) for p in left)
+            names = ", ".join(process.describe(one) for one in left)
         finally:
             process.end(child, token, grace=0)
         if os.fstat(out.fileno()).st_size > OUTPUT_LIMIT:
@@ -318,13 +318,6 @@ def _hint(stderr: str) -> str:
     return f":\n{text[-2000:]}" if text else " and printed no error"
 
 
-def _describe(found: "process.psutil.Process") -> str:
-    try:
-        return f"{found.name()} (pid {found.pid})"
-    except process.psutil.Error:
-        return f"pid {found.pid}"
-
-
 def is_program(text: str) -> bool:
     """Whether a snippet ends by itself and so has a recorded output; any other
     one (it exports, listens, or is a worker) is run by a test of its own."""
@@ -430,6 +423,8 @@ def executed(folder: Path) -> dict[str, set[int]]:
             if not url.startswith(f"file://{SNIPPETS}/") or "/node_modules/" in url:
                 continue
             path = Path(url.removeprefix("file://"))
+            if not path.is_file():  # JavaScript from a notebook's cell
+                continue
             text = path.read_text("utf-8")
             counts = _paint(len(text), script["functions"])
             lines = found.setdefault(str(path.relative_to(SNIPPETS)), set())

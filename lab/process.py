@@ -125,6 +125,13 @@ def survivors(token: str) -> list[psutil.Process]:
     return found
 
 
+def describe(found: psutil.Process) -> str:
+    """A process's program and id, as far as they can still be told."""
+    with contextlib.suppress(psutil.Error, IndexError):
+        return f"{Path(found.cmdline()[0]).name} (pid {found.pid})"
+    return f"pid {found.pid}"
+
+
 @contextlib.contextmanager
 def directory(prefix: str) -> Iterator[Path]:
     """A temporary directory inside the clone, removed whatever happens."""

@@ -54,7 +54,8 @@ def test_sockets_answer_while_files_wait_for_a_pool_thread(size):
 def test_an_async_handler_that_computes_stops_every_other_route():
     with node.serve("event-loop/login.naive.mjs") as server, server.client() as client:
         held = load.Held(f"{server.url}/login", LOGIN, "application/json")
-        assert load.answers_during(held, client, "/health") == 0
+        # one may have been in the same batch of events, ahead of the last byte
+        assert load.answers_during(held, client, "/health") <= 1
 
 
 def test_a_handler_that_hashes_on_the_pool_leaves_the_other_routes_alone():

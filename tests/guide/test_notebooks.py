@@ -107,7 +107,7 @@ def test_an_attempt_is_told_what_is_missing_and_not_the_answer():
     folder = SNIPPETS / "event-loop/exercises/keep-health-answering"
     started = notebook.check("event-loop/keep-health-answering", folder / "start.mjs")
     assert "✗ health answers while a log is hashed" in started
-    assert "seen: /health answered 0 times" in started and "hint: " in started
+    assert "seen: /health answered" in started and "hint: " in started
     assert started.endswith("1 of 3 missing")
     assert "setImmediate" not in started
     solved = notebook.check("event-loop/keep-health-answering", folder / "solution.mjs")

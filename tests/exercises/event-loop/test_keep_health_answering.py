@@ -41,7 +41,7 @@ def test_health_answers_while_a_log_is_hashed(attempt):
     with node.serve(attempt) as server, server.client() as client:
         held = load.Held(f"{server.url}/audit", body, "text/plain")
         answers = load.answers_during(held, client, "/health")
-        # one or two may overtake the upload's last byte; the rest must be earned
+        # one may be in the same batch of events, ahead of the upload's last byte
         assert answers > 5, f"/health answered {answers} times during the hashing"
 
 
