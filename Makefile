@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PORT ?= 8000
 TOPIC ?=
+TITLE ?=
+TIMES ?=
 E ?=
 
 UV := .uv/bin/uv
@@ -11,7 +13,7 @@ UV_PIN := uv$(shell sed -n 's/^required-version = "\(.*\)".*/\1/p' pyproject.tom
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise notebook site clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat notebook site clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -36,6 +38,12 @@ evidence: setup ## record measured values and figures (TOPIC=)
 exercise: setup ## check your copy of an exercise (E=topic/name)
 	@$(RUN) exercise $(or $(E),$(error say which one: make exercise E=topic/name))
 
+chapter: setup ## start a chapter (TOPIC=slug, TITLE= in the navigation)
+	@$(RUN) chapter $(or $(TOPIC),$(error say which one: make chapter TOPIC=slug)) --title "$(TITLE)"
+
+repeat: setup ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
+	@$(RUN) repeat $(TOPIC) $(if $(TIMES),--times $(TIMES))
+
 notebook: setup ## open a chapter's notebook in JupyterLab (TOPIC=)
 	@$(RUN) notebook $(or $(TOPIC),$(error say which one: make notebook TOPIC=event-loop))
 
@@ -57,7 +65,8 @@ clean: ## remove what was made; set-up and work/ stay
 	@$(UV) sync --frozen || { echo "set-up: 'uv sync --frozen' failed — is the package index reachable?" >&2; exit 1; }
 	@touch $@
 
-snippets/node_modules/.ready: snippets/package.json snippets/package-lock.json | .venv/.ready
+NPM_LOCKS := $(foreach folder,snippets snippets/_specimens,$(folder)/package.json $(folder)/package-lock.json)
+snippets/node_modules/.ready: $(NPM_LOCKS) | .venv/.ready
 	@echo "set-up: npm packages, as locked"
-	@cd snippets && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@for folder in snippets snippets/_specimens; do (cd $$folder && npm ci --no-progress --loglevel=error) || exit 1; done || { echo "set-up: 'npm ci' failed — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
 	@touch $@

@@ -12,6 +12,7 @@ import http.client
 import ipaddress
 import json
 import select
+import socket
 import subprocess
 import tempfile
 import time
@@ -121,35 +122,38 @@ def closed_loop(
 
 
 class Held:
-    """A POST whose last byte waits for `release`: the server has read the rest, so
-    what it does afterwards begins at a moment that the test chooses."""
+    """A request whose last byte waits for `release`: the server has read the rest,
+    so what it does afterwards begins at a moment that the test chooses."""
 
-    def __init__(self, url: str, body: bytes, content_type: str) -> None:
+    def __init__(
+        self, url: str, method: str = "GET", body: bytes = b"", content_type: str = ""
+    ) -> None:
         _check(url, 0, 1)
         parts = urlsplit(url)
-        self.size = len(body)
-        self._last = body[-1:]
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port, 30)
-        self._connection.putrequest("POST", parts.path)
-        self._connection.putheader("Content-Type", content_type)
-        self._connection.putheader("Content-Length", str(len(body)))
-        self._connection.endheaders(body[:-1])
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        head = f"{method} {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        if body:
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+        data = f"{head}\r\n".encode() + body
+        self.size = len(data)
+        self._last = data[-1:]
+        self._socket = socket.create_connection((parts.hostname, parts.port), 30)
+        self._socket.sendall(data[:-1])
 
     def release(self) -> None:
         """Send the last byte."""
-        self._connection.send(self._last)
+        self._socket.sendall(self._last)
 
     def answered(self) -> bool:
         """Whether its answer has reached this machine's side of the connection."""
-        return bool(select.select([self._connection.sock], [], [], 0)[0])
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def answer(self) -> tuple[int, bytes]:
         """Wait for the answer: status and body."""
-        try:
-            response = self._connection.getresponse()
+        with self._socket:
+            response = http.client.HTTPResponse(self._socket)
+            response.begin()
             return response.status, response.read()
-        finally:
-            self._connection.close()
 
 
 def answers_during(held: Held, client: httpx.Client, path: str) -> int:

@@ -24,7 +24,7 @@ from lab import ROOT, SNIPPETS, GuideError, process
 STRICT = ("--throw-deprecation", "--pending-deprecation")
 OUTPUT_LIMIT = 2_000_000  # bytes
 READY = re.compile(r"^listening on (http://\S+:(\d+))$", re.MULTILINE)
-OUTPUT_MODES = ("unordered", "any-of")
+OUTPUT_MODES = ("unordered", "any-of", "varies")
 OR = "--- or ---\n"  # between the alternatives of an any-of output
 COVERAGE = "GUIDE_COVERAGE"  # a directory: record V8 coverage of snippets there
 
@@ -326,8 +326,10 @@ def is_program(text: str) -> bool:
 
 
 def output_mode(text: str) -> tuple[str, str]:
-    """The output mode that a snippet declares, and its reason, both "" if none:
-    `// output: unordered — reason` or `// output: any-of — reason`."""
+    """The output mode that a snippet declares, and its reason, both "" if none.
+
+    `// output: unordered — reason`: lines in any order; `any-of`: one of several
+    recorded outputs; `varies`: it is run, and nothing is recorded."""
     found = re.search(r"^// output: ([\w-]+)\s*(?:[—-]+\s*(.*))?$", text, re.MULTILINE)
     return (found[1], (found[2] or "").strip()) if found else ("", "")
 
@@ -351,6 +353,9 @@ def compare(snippet: str) -> None:
     path = resolve(snippet)
     mode, _ = output_mode(path.read_text("utf-8"))
     recorded = path.with_name(path.name + ".out")
+    if mode == "varies":
+        _output(path)
+        return
     if not recorded.exists():
         raise NodeError(f"{label(path)}: no recorded output — run `make outputs`")
     fresh = _output(path)
@@ -377,6 +382,8 @@ def record(snippet: str, runs: int = 40) -> bool:
     recorded = path.with_name(path.name + ".out")
     before = recorded.read_text("utf-8") if recorded.exists() else None
     fresh = _output(path)
+    if mode == "varies":
+        return False
     if mode == "any-of":
         seen = set(_alternatives(before or fresh)) | {fresh}
         seen |= {_output(path) for _ in range(runs - 1)}

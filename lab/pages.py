@@ -10,6 +10,7 @@ import json
 import os
 import posixpath
 import re
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,6 +39,9 @@ SKELETON = (
 COLUMNS = 78  # of shown code
 SECTION_LINES = 40
 DESCRIPTION = range(30, 156)  # characters
+# what a chapter has when it is whole
+CLAIMS, FIGURES, PAIRS, FOLLOW_UPS = 7, 4, 2, 10  # at least
+WORDS = 2200  # of open text, at most
 
 _SKIP = {"node_modules", "_specimens", "__pycache__", ".ipynb_checkpoints"}
 _SUFFIXES = (".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".py", ".css")
@@ -68,6 +72,7 @@ _TYPED_VERSION = re.compile(
     r"(?P<since>\b(?i:since|before|until|from|in|after)\s+)?"
     r"(?P<name>[A-Za-z@][\w./@-]*)[ @]v?(?P<number>\d+\.\d+(?:\.\d+)?)\b"
 )
+_APP = re.compile(r"^export (?:async )?function createApp\b", re.MULTILINE)
 _RANGE = re.compile(r"^(.*\.[\w]+)((?::-?\d+)+(?:,.*)?)$")
 
 
@@ -129,6 +134,20 @@ class Claim:
 
 
 @dataclass
+class Details:
+    """A folded block; `options` as they are typed, e.g. `attrs: {id: name}`."""
+
+    title: str
+    line: int
+    options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        found = re.search(r"\bid:\s*([\w-]+)", self.options.get("attrs", ""))
+        return found[1] if found else ""
+
+
+@dataclass
 class Page:
     """What a Markdown page holds, with line numbers (from 1)."""
 
@@ -145,6 +164,9 @@ class Page:
     anchors: set[str]
     prose: list[tuple[int, str]]  # without code, front matter and block headers
     bad: list[Problem]
+    details: list[Details] = field(default_factory=list)
+    # as it is typed, without fences, claims, figures and details
+    open: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def topic(self) -> str:
@@ -370,6 +392,7 @@ def parse(path: str, text: str) -> Page:
     claim: Claim | None = None
     depth = ""
     options = False
+    blocks: list[tuple[str, str]] = []  # those around the line: slashes, name
     ids: set[str] = set()
     for number, line in enumerate(lines[start:], start + 1):
         if fence:
@@ -400,17 +423,26 @@ def parse(path: str, text: str) -> Page:
                 page.claims.append(claim)
             elif found[2] == "figure":
                 page.figures.append((number, found[3] or ""))
+            elif found[2] == "details":
+                page.details.append(Details(found[3] or "", number))
+            # a block inside another one has more slashes, or fewer
+            if found[1] in (slashes for slashes, _ in blocks):
+                _close(blocks, found[1])
+            blocks.append((found[1], found[2]))
             _inline(page, number, found[3] or "")
             continue
         if found := _BLOCK_END.match(line):
             if claim and found[1] == depth:
                 claim = None
+            _close(blocks, found[1])
             options = False
             continue
         if options:
             if found := re.match(r"^ {4,}([\w-]+):\s*(.*?)\s*$", line):
                 if claim:
                     claim.options[found[1]] = found[2]
+                elif blocks[-1][1] == "details":
+                    page.details[-1].options[found[1]] = found[2]
                 for anchor in re.findall(r"\bid:\s*([\w-]+)", line):
                     if not claim:
                         page.anchors.add(anchor)
@@ -430,6 +462,8 @@ def parse(path: str, text: str) -> Page:
             page.anchors.add(given[1])
         if claim:
             claim.body += line + "\n"
+        if not {"claim", "figure", "details"} & {name for _, name in blocks}:
+            page.open.append((number, line))
         _inline(page, number, line)
     if fence:
         page.bad.append(
@@ -444,6 +478,14 @@ def parse(path: str, text: str) -> Page:
         page.bad.append(_unclosed(claim, path))
     page.anchors |= {f"claim-{c.options['id']}" for c in page.claims if "id" in c.options}
     return page
+
+
+def _close(blocks: list[tuple[str, str]], slashes: str) -> None:
+    """Take the innermost block with these slashes off, and all inside it."""
+    for index in reversed(range(len(blocks))):
+        if blocks[index][0] == slashes:
+            del blocks[index:]
+            return
 
 
 def _unclosed(claim: Claim, path: str) -> Problem:
@@ -988,13 +1030,13 @@ def snippets(tree: Tree) -> Iterator[Problem]:
                 "naive-alone", place, "a naive version without its hardened twin",
                 f"add {name.replace('.naive.', '.')} beside it",
             )  # fmt: skip
-        has_output = f"{place}.out" in tree.files
-        if snippet.program and not has_output:
+        mode, reason = node.output_mode(snippet.text)
+        recorded = snippet.program and mode != "varies"
+        if recorded and f"{place}.out" not in tree.files:
             yield Problem(
                 "output-missing", place, "a program without recorded output",
                 "run `make outputs`",
             )  # fmt: skip
-        mode, reason = node.output_mode(snippet.text)
         if mode:
             if mode not in node.OUTPUT_MODES:
                 yield Problem(
@@ -1027,10 +1069,12 @@ def snippets(tree: Tree) -> Iterator[Problem]:
             )
     for path in tree.under("snippets/", ".out"):
         name = path.removeprefix("snippets/").removesuffix(".out")
-        if name not in tree.snippets or not tree.snippets[name].program:
+        snippet = tree.snippets.get(name)
+        varies = snippet and node.output_mode(snippet.text)[0] == "varies"
+        if not snippet or not snippet.program or varies:
             yield Problem(
                 "output-orphan", path, "output of no program",
-                "delete it: its snippet is gone, renamed, or a module now",
+                "delete it: its snippet is gone, renamed, a module, or varies",
             )  # fmt: skip
 
 
@@ -1217,6 +1261,162 @@ GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     skeleton, front_matter, links, navigation, bijection, snippets, exercises,
     notebooks, evidence, locks,
 )  # fmt: skip
+
+
+# --- is a chapter whole? ------------------------------------------------------
+
+
+def missing(tree: Tree, topic: str) -> list[Problem]:
+    """What the chapter still lacks, as CHAPTER.md counts.
+
+    Not part of `check`: a chapter that is being written passes the gates long
+    before it is whole. `python -m lab test` asks for both.
+    """
+    page = tree.chapters[topic]
+    found = [
+        problem
+        for gate in (_counts, _follow_ups, _diagram, _practice, _open_text)
+        for problem in gate(tree, page)
+    ]
+    return found + list(_to_write(tree, topic))
+
+
+def _section(page: Page, title: str) -> range:
+    """The lines below a heading of the skeleton, up to the next one."""
+    tops = [(line, text) for line, level, text, _ in page.headings if level == 2]
+    for index, (line, text) in enumerate(tops):
+        if text == title:
+            last = tops[index + 1][0] if index + 1 < len(tops) else sys.maxsize
+            return range(line + 1, last)
+    return range(0)  # the skeleton's gate reports it
+
+
+def _place(page: Page, title: str) -> str:
+    return f"{page.path}:{max(_section(page, title).start - 1, 1)}"
+
+
+def _counts(tree: Tree, page: Page) -> Iterator[Problem]:
+    if len(page.claims) < CLAIMS:
+        yield Problem(
+            "few-claims", _place(page, "On trial"),
+            f"{len(page.claims)} of at least {CLAIMS} claims",
+            "add a block `/// claim | What people say`, and its proof",
+        )  # fmt: skip
+    if len(page.figures) < FIGURES:
+        yield Problem(
+            "few-figures", f"{page.path}:1",
+            f"{len(page.figures)} of at least {FIGURES} figures",
+            "publish one from the notebook, `make evidence`, then `/// figure | key`",
+        )  # fmt: skip
+    here = _section(page, "Break it")
+    files = {
+        item.file for owner, item in tree.embeds if owner is page and item.line in here
+    }
+    pairs = {
+        file
+        for file in files
+        if ".naive." in file and file.replace(".naive.", ".") in files
+    }
+    if len(pairs) < PAIRS:
+        yield Problem(
+            "few-pairs", _place(page, "Break it"),
+            f"{len(pairs)} of at least {PAIRS} pairs of a naive version and its twin",
+            "embed both here: name.naive.mjs under attack, then name.mjs",
+        )  # fmt: skip
+
+
+def _follow_ups(tree: Tree, page: Page) -> Iterator[Problem]:
+    here = _section(page, "Ask next")
+    asked = [
+        item
+        for item in page.details
+        if item.line in here and item.options.get("type") == "question"
+    ]
+    if len(asked) < FOLLOW_UPS:
+        yield Problem(
+            "few-follow-ups", _place(page, "Ask next"),
+            f"{len(asked)} of at least {FOLLOW_UPS} follow-ups",
+            "add a block `/// details | The question?` with `    type: question`",
+        )  # fmt: skip
+    for item in asked:
+        if not item.id:
+            yield Problem(
+                "follow-up-id", f"{page.path}:{item.line}",
+                f"nobody can link to the follow-up '{item.title}'",
+                "add `    attrs: {id: lower-case-words}` under its first line",
+            )  # fmt: skip
+
+
+def _diagram(tree: Tree, page: Page) -> Iterator[Problem]:
+    here = _section(page, "How it works")
+    drawn = any(
+        re.search(r"!\[[^\]]|<(?:svg|img|object)\b", line)
+        for number, line in page.open
+        if number in here
+    )
+    embedded = any(
+        owner is page and item.line in here and item.file.endswith(".svg")
+        for owner, item in tree.embeds
+    )
+    if not (drawn or embedded):
+        yield Problem(
+            "no-diagram", _place(page, "How it works"), "no diagram of the mechanism",
+            "add an SVG with a text alternative, legible on light and dark",
+        )  # fmt: skip
+
+
+def _practice(tree: Tree, page: Page) -> Iterator[Problem]:
+    topic = page.topic
+    if not any(key.startswith(f"{topic}/") for key in tree.exercises):
+        yield Problem(
+            "no-exercise", f"snippets/{topic}/exercises/", "no exercise",
+            "add a folder with task.md, start.mjs and solution.mjs",
+        )  # fmt: skip
+    if not any(
+        _APP.search(snippet.text) and not snippet.naive
+        for name, snippet in tree.snippets.items()
+        if name.startswith(f"{topic}/")
+    ):
+        yield Problem(
+            "no-module", f"snippets/{topic}/", "no module that the service can use",
+            "export a factory: `export function createApp(deps) {`",
+        )  # fmt: skip
+
+
+def _open_text(tree: Tree, page: Page) -> Iterator[Problem]:
+    text = "\n".join(line for _, line in page.open)
+    text = re.sub(r"<svg\b.*?</svg>|<!--.*?-->|<[^>]*>", " ", text, flags=re.DOTALL)
+    words = sum(bool(re.search(r"\w", word)) for word in text.split())
+    if words > WORDS:
+        yield Problem(
+            "long-text", f"{page.path}:1",
+            f"{words} words of open text, at most {WORDS}",
+            "cut, or fold what only some ask for into a follow-up",
+        )  # fmt: skip
+
+
+def _to_write(tree: Tree, topic: str) -> Iterator[Problem]:
+    """The word that the template puts wherever something is to be written."""
+    mine = (
+        f"docs/chapters/{topic}.md",
+        f"notebooks/{topic}.ipynb",
+        f"tests/chapters/test_{topic.replace('-', '_')}.py",
+        f"tests/exercises/{topic}/",
+        f"snippets/{topic}/",
+    )
+    for path in tree.under("", (".md", ".mjs", ".cjs", ".ipynb", ".py")):
+        if path.startswith(mine):
+            for number, line in enumerate(tree.files[path].split("\n"), 1):
+                if re.search(r"\bTODO\b", line):
+                    yield Problem(
+                        "to-write", f"{path}:{number}",
+                        f"still to be written: {_excerpt(line)}", "write it",
+                    )  # fmt: skip
+
+
+def _excerpt(line: str) -> str:
+    text = line[line.index("TODO") :].removesuffix('",').removesuffix("\\n")
+    return text if len(text) <= 60 else f"{text[:59].rstrip()}…"
 
 
 # --- the one gate that needs a run --------------------------------------------

@@ -1,7 +1,9 @@
 """What docs/chapters/event-loop.md says, run."""
 
 import json
+import re
 
+import psutil
 import pytest
 
 from lab import load, node
@@ -50,28 +52,176 @@ def test_sockets_answer_while_files_wait_for_a_pool_thread(size):
     assert one_left[-1] == "fs.stat: finished"
 
 
+def test_dns_lookup_waits_for_a_pool_thread_and_dns_resolve_does_not():
+    assert output("event-loop/names.mjs") == [
+        "dns.resolve4: answered 100 times",
+        "dns.lookup: still waiting",
+        "dns.lookup: answered once a thread was free",
+    ]
+
+
+ASK_BY = """
+import { once } from 'node:events';
+import { createServer, get } from 'node:http';
+import { stick } from './event-loop/stuck-pool.mjs';
+
+const server = createServer((req, res) => res.end('ok')).listen(0);
+await once(server, 'listening');
+const release = stick(4);
+
+const answered = [];
+for (const host of ['localhost', '127.0.0.1']) {
+  get({ host, port: server.address().port, agent: false }, (response) => {
+    answered.push(host);
+    response.resume();
+  });
+}
+while (answered.length === 0) await new Promise(setImmediate);
+console.log(answered.join());
+for (let turn = 0; turn < 10_000; turn += 1) await new Promise(setImmediate);
+console.log(answered.join());
+await release();
+while (answered.length === 1) await new Promise(setImmediate);
+console.log(answered.join());
+server.close();
+"""
+
+
+@pytest.mark.claim("event-loop/more-threads-faster-http")
+def test_a_full_pool_stops_requests_by_name_and_not_those_by_address():
+    lines = node.evaluate(ASK_BY).stdout.splitlines()
+    assert lines == ["127.0.0.1", "127.0.0.1", "127.0.0.1,localhost"]
+
+
+@pytest.mark.claim("event-loop/single-threaded")
+def test_a_process_that_runs_one_line_of_javascript_has_several_threads():
+    with node.serve("event-loop/login.mjs") as server:
+        assert psutil.Process(server.pid).num_threads() > 4
+
+
+def held_login(server) -> load.Held:
+    return load.Held(f"{server.url}/login", "POST", LOGIN, "application/json")
+
+
+def held_search(server) -> load.Held:
+    return load.Held(f"{server.url}/search?q={'a' * 24}!")
+
+
+def held_report(server) -> load.Held:
+    return load.Held(f"{server.url}/report")
+
+
 @pytest.mark.claim("event-loop/async-means-non-blocking")
-def test_an_async_handler_that_computes_stops_every_other_route():
-    with node.serve("event-loop/login.naive.mjs") as server, server.client() as client:
-        held = load.Held(f"{server.url}/login", LOGIN, "application/json")
+@pytest.mark.parametrize(
+    ("snippet", "attack"),
+    [
+        ("login.naive.mjs", held_login),
+        ("report.naive.mjs", held_report),
+        ("search.naive.mjs", held_search),
+    ],
+)
+def test_an_async_handler_that_computes_stops_every_other_route(snippet, attack):
+    with node.serve(f"event-loop/{snippet}") as server, server.client() as client:
         # one may have been in the same batch of events, ahead of the last byte
-        assert load.answers_during(held, client, "/health") <= 1
+        assert load.answers_during(attack(server), client, "/health") <= 1
 
 
-def test_a_handler_that_hashes_on_the_pool_leaves_the_other_routes_alone():
-    with node.serve("event-loop/login.mjs") as server, server.client() as client:
-        held = load.Held(f"{server.url}/login", LOGIN, "application/json")
-        assert load.answers_during(held, client, "/health") > 5
+@pytest.mark.parametrize(
+    ("snippet", "attack"),
+    [("login.mjs", held_login), ("report.mjs", held_report)],
+)
+def test_work_on_the_pool_or_in_a_worker_leaves_the_other_routes_alone(snippet, attack):
+    with node.serve(f"event-loop/{snippet}") as server, server.client() as client:
+        assert load.answers_during(attack(server), client, "/health") > 5
+
+
+def test_a_linear_pattern_refuses_what_froze_the_naive_one_and_keeps_what_it_took():
+    honest = ("tea", "green tea 2", "tea ", "A1 b2 C3")
+    refused = ("", " tea", "a  b", "tea!", "a" * 201, "a" * 199 + "!")
+    with node.serve("event-loop/search.mjs") as server, server.client() as client:
+
+        def search(q):
+            return client.get("/search", params={"q": q}).status_code
+
+        assert [search(q) for q in honest] == [200] * len(honest)
+        assert [search(q) for q in refused] == [400] * len(refused)
+        assert search(["tea", "coffee"]) == 400
+        assert client.get("/search").status_code == 400
+    with node.serve("event-loop/search.naive.mjs") as server, server.client() as client:
+        codes = [client.get("/search", params={"q": q}).status_code for q in honest]
+        assert codes == [200] * len(honest)
+
+
+def test_a_full_worker_queue_is_answered_at_once_instead_of_piling_up():
+    with node.serve("event-loop/report.mjs") as server, server.client() as client:
+        flood = [held_report(server) for _ in range(8)]
+        client.get("/health")
+        for held in flood:
+            held.release()
+        # One is computed, four wait, the rest is refused; if the machine is slow to
+        # deliver the flood, the first may be done and leave its place to another.
+        statuses = [held.answer()[0] for held in flood]
+        assert set(statuses) == {200, 503}
+        assert statuses.count(200) >= 5
+        assert client.get("/report").json()["pi"] == pytest.approx(3.1416, abs=0.05)
+
+
+QUEUE = """
+import { Piscina } from 'piscina';
+
+const filename = new URL('./event-loop/report.worker.mjs', import.meta.url).href;
+for (const signal of [undefined, AbortSignal.timeout(60_000)]) {
+  const pool = new Piscina({ filename, maxThreads: 1, maxQueue: 4 });
+  const tasks = Array.from({ length: 20 }, () => pool.run({ runs: 1000 }, { signal }));
+  const results = await Promise.allSettled(tasks);
+  console.log(results.filter((result) => result.status === 'rejected').length);
+  await pool.destroy();
+}
+process.exit(0);
+"""
+
+
+@pytest.mark.claim("event-loop/max-queue-bounds")
+def test_piscina_does_not_count_tasks_with_a_signal_towards_max_queue():
+    refused, refused_with_a_signal = map(int, node.evaluate(QUEUE).stdout.split())
+    assert refused >= 14
+    assert refused_with_a_signal == 0
+
+
+JUDGES = """
+import safe from './_specimens/node_modules/safe-regex/index.js';
+import { checkSync } from 'recheck';
+
+process.env.RECHECK_BACKEND = 'pure';
+const patterns = %s;
+const judged = patterns.map((text) => [safe(text), checkSync(text, '').status]);
+console.log(JSON.stringify(judged));
+"""
+
+
+def pattern_of(snippet: str) -> str:
+    source = node.resolve(f"event-loop/{snippet}").read_text("utf-8")
+    return re.search(r"WORDS = /(.*)/;", source)[1]
+
+
+@pytest.mark.claim("event-loop/safe-regex-protects")
+def test_safe_regex_is_wrong_both_ways_where_recheck_is_right():
+    patterns = {
+        "^(a|a)*$": [True, "vulnerable"],
+        r"^(\w|_)+@x$": [True, "vulnerable"],
+        r"\s+$": [True, "vulnerable"],
+        pattern_of("search.naive.mjs"): [False, "vulnerable"],
+        pattern_of("search.mjs"): [False, "safe"],
+    }
+    done = node.evaluate(JUDGES % json.dumps(list(patterns)), timeout=60)
+    assert json.loads(done.stdout) == list(patterns.values())
 
 
 def test_the_naive_login_stays_silent_for_the_whole_flood_and_the_hardened_sheds_it():
     answers = {}
     for snippet in ("event-loop/login.naive.mjs", "event-loop/login.mjs"):
         with node.serve(snippet) as server, server.client() as client:
-            flood = [
-                load.Held(f"{server.url}/login", LOGIN, "application/json")
-                for _ in range(6)
-            ]
+            flood = [held_login(server) for _ in range(6)]
             client.get("/health")
             for held in flood:
                 held.release()
@@ -116,3 +266,227 @@ def test_login_refuses_a_body_that_is_not_text(body):
     with node.serve("event-loop/login.mjs") as server, server.client() as client:
         assert client.post("/login", json=body).status_code == 400
         assert client.post("/login").status_code == 400
+
+
+def test_a_report_that_takes_too_long_is_given_up_and_its_thread_with_it(tmp_path):
+    module = tmp_path / "impatient.mjs"
+    source = node.resolve("event-loop/report.mjs").read_text("utf-8")
+    worker = node.resolve("event-loop/report.worker.mjs").as_uri()
+    source = source.replace("10_000", "50").replace("4_000_000", "1e12")
+    source = source.replace(
+        "new URL('report.worker.mjs', import.meta.url).href", f"'{worker}'"
+    )
+    module.write_text(source)
+    (tmp_path / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+    with node.serve(module) as server, server.client() as client:
+        answer = client.get("/report")
+        assert (answer.status_code, answer.json()) == (503, {"error": "took too long"})
+
+
+# --- order and time ---------------------------------------------------------------
+
+
+@pytest.mark.claim("event-loop/set-immediate-is-immediate")
+def test_in_an_io_callback_set_immediate_is_first_every_time():
+    for _ in range(20):
+        lines = output("event-loop/after-poll.mjs")
+        assert position(lines, "setImmediate") < position(lines, "setTimeout")
+
+
+def test_between_two_timer_callbacks_ticks_and_microtasks_are_drained():
+    assert [line.strip() for line in output("event-loop/drained.mjs")] == [
+        "timer 1", "tick of timer 1", "microtask of timer 1", "timer 2",
+    ]  # fmt: skip
+
+
+def test_a_delay_beyond_31_bits_fires_at_once_and_warns():
+    done = node.evaluate("setTimeout(() => console.log('fired'), 2 ** 31)")
+    assert done.stdout == "fired\n"
+    assert "TimeoutOverflowWarning" in done.stderr
+
+
+WATCH = """
+import { setTimeout as sleep } from 'node:timers/promises';
+import { watchLoop } from './event-loop/watch.mjs';
+const stop = new AbortController();
+const read = watchLoop({ signal: stop.signal });
+await sleep(300);
+const quiet = read();
+%s
+const end = performance.now() + 300;
+while (performance.now() < end);
+await sleep(30);
+const stalled = read();
+stop.abort();
+console.log(JSON.stringify({ quiet, stalled }));
+"""
+
+
+def test_a_stalled_loop_shows_in_its_delay_and_its_utilisation():
+    seen = json.loads(node.evaluate(WATCH % "await sleep(100);").stdout)
+    assert seen["stalled"]["max"] > 200 > seen["quiet"]["p99"]
+    assert seen["stalled"]["utilization"] > 0.5 > seen["quiet"]["utilization"]
+
+
+@pytest.mark.claim("event-loop/delay-sees-every-stall")
+def test_a_stall_that_begins_right_after_a_reset_is_not_recorded():
+    seen = json.loads(node.evaluate(WATCH % "").stdout)
+    assert seen["stalled"]["max"] < 200
+    assert seen["stalled"]["utilization"] > 0.8  # which sees it all the same
+
+
+def test_a_cpu_profile_names_the_function_that_blocks(tmp_path):
+    flags = ("--cpu-prof", f"--cpu-prof-dir={tmp_path}")
+    module = tmp_path / "busy.mjs"
+    worker = node.resolve("event-loop/report.worker.mjs").as_uri()
+    module.write_text(
+        f"import {{ simulate }} from '{worker}';\nsimulate({{ runs: 3_000_000 }});"
+    )
+    node.run(module, flags=flags)
+    (profile,) = tmp_path.glob("*.cpuprofile")
+    nodes = json.loads(profile.read_text())["nodes"]
+    busiest = max(nodes, key=lambda item: item.get("hitCount", 0))
+    assert busiest["callFrame"]["functionName"] == "simulate"
+
+
+# --- what goes wrong between two awaits --------------------------------------------
+
+
+def test_check_then_act_across_an_await_sells_one_item_three_times():
+    assert output("event-loop/oversell.naive.mjs")[-1] == "stock: -2"
+    assert output("event-loop/oversell.mjs")[-1] == "stock: 0"
+
+
+FAILING_CHARGE = """
+import { readFileSync } from 'node:fs';
+const source = readFileSync('event-loop/oversell.mjs', 'utf8')
+  .replace("import { setTimeout as query } from 'node:timers/promises';",
+    "const query = async () => { throw new Error('card refused'); };")
+  .replace(/console[^]*$/, '') + `
+const results = await Promise.allSettled(['ann', 'bob'].map(order));
+console.log(results.map((result) => result.status).join(), stock);`;
+await import(`data:text/javascript,${encodeURIComponent(source)}`);
+"""
+
+
+def test_a_reservation_is_given_back_when_the_charge_fails():
+    assert node.evaluate(FAILING_CHARGE).stdout == "rejected,fulfilled 1\n"
+
+
+@pytest.mark.claim("event-loop/promise-all-limits")
+def test_promise_all_has_everything_in_flight_at_once_and_map_bounded_only_its_limit():
+    peaks = """
+    import { setTimeout as sleep } from 'node:timers/promises';
+    import { mapBounded } from './event-loop/bounded.mjs';
+    let inFlight = 0;
+    let peak = 0;
+    async function query(n) {
+      inFlight += 1;
+      peak = Math.max(peak, inFlight);
+      await sleep(1);
+      inFlight -= 1;
+      return n * 2;
+    }
+    const items = Array.from({ length: 1000 }, (_, i) => i);
+    await Promise.all(items.map(query));
+    console.log(peak);
+    peak = 0;
+    const results = await mapBounded(items, 10, query);
+    console.log(peak, results.every((value, i) => value === 2 * i));
+    """
+    assert node.evaluate(peaks).stdout == "1000\n10 true\n"
+
+
+def test_a_failure_or_a_signal_stops_the_rest_of_a_bounded_map():
+    stops = """
+    import { setTimeout as sleep } from 'node:timers/promises';
+    import { mapBounded } from './event-loop/bounded.mjs';
+    let started = 0;
+    const items = Array.from({ length: 100 }, (_, i) => i);
+    async function task(n, signal) {
+      started += 1;
+      await sleep(2, null, { signal });
+      if (n === 5) throw new Error('no luck');
+    }
+    await mapBounded(items, 2, task).catch((error) => console.log(error.message));
+    console.log(started < 10);
+    started = 0;
+    const signal = AbortSignal.timeout(10);
+    await mapBounded(items, 1, task, { signal })
+      .catch((error) => console.log(error.name));
+    console.log(started < 10);
+    """
+    assert node.evaluate(stops).stdout.split() == [
+        "no",
+        "luck",
+        "true",
+        "AbortError",
+        "true",
+    ]
+
+
+@pytest.mark.claim("event-loop/write-waits")
+def test_a_writer_that_ignores_false_fills_memory_and_pipeline_does_not():
+    naive = output("event-loop/backpressure.naive.mjs")
+    assert naive[-1] == "waiting in memory: 64000 KiB"
+    assert output("event-loop/backpressure.mjs")[-1] == "most that ever waited: 64 KiB"
+
+
+@pytest.mark.claim("event-loop/unhandled-rejection-warns")
+def test_an_unhandled_rejection_ends_the_process():
+    done = node.evaluate("setInterval(() => {}, 9); Promise.reject(new Error('lost'));")
+    assert done.code == 1
+    assert "Error: lost" in done.stderr
+
+
+def test_after_an_uncaught_exception_the_handler_decides_and_the_request_is_lost():
+    swallow = """
+    import { createServer, get } from 'node:http';
+    process.on('uncaughtException', (error) => console.log('caught', error.message));
+    const server = createServer((req, res) => {
+      setImmediate(() => { throw new Error('late'); });
+    }).listen(0, () => {
+      const request = get({ port: server.address().port }, () => console.log('answer'));
+      request.setTimeout(300, () => {
+        console.log('no answer');
+        request.destroy();
+        server.close();
+      }).on('error', () => {});
+    });
+    """
+    assert node.evaluate(swallow).stdout == "caught late\nno answer\n"
+
+
+def test_a_request_keeps_its_context_across_awaits():
+    lines = output("event-loop/context.mjs")
+    assert lines[2:] == [
+        "[request 2] done", "[request 1] done", "[no request] outside",
+    ]  # fmt: skip
+
+
+def test_a_buffer_is_copied_moved_or_shared():
+    assert output("event-loop/transfer.mjs") == [
+        "copied: the sender still has 1024 bytes",
+        "transferred: the sender has 0 bytes",
+        "shared: the sender sees 7",
+    ]
+
+
+def test_the_pool_size_is_read_once_when_the_pool_is_first_used():
+    late = """
+    import { stat } from 'node:fs/promises';
+    import { stick } from './event-loop/stuck-pool.mjs';
+    process.env.UV_THREADPOOL_SIZE = '8';
+    if (process.argv.length > 9) await stat('.');
+    await stat('.');
+    process.env.UV_THREADPOOL_SIZE = '16';
+    const release = stick(8);
+    let done = false;
+    const statted = stat('.').then(() => (done = true));
+    for (let turn = 0; turn < 5000; turn += 1) await new Promise(setImmediate);
+    console.log(done);
+    await release();
+    await statted;
+    """
+    # 8 was set before the pool's first use and counts; 16 came too late
+    assert node.evaluate(late).stdout == "false\n"

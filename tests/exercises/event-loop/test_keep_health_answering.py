@@ -39,7 +39,7 @@ def test_health_answers_while_a_log_is_hashed(attempt):
     it have to reach, and what gets it there between two slices?"""
     body = "\n".join(EVENTS).encode()
     with node.serve(attempt) as server, server.client() as client:
-        held = load.Held(f"{server.url}/audit", body, "text/plain")
+        held = load.Held(f"{server.url}/audit", "POST", body, "text/plain")
         answers = load.answers_during(held, client, "/health")
         # one may be in the same batch of events, ahead of the upload's last byte
         assert answers > 5, f"/health answered {answers} times during the hashing"
