@@ -18,8 +18,8 @@ from lab import ROOT, load, process
 
 # from the roof to the ground: a module imports only what stands behind it
 LAYERS = (
-    "__main__", "notebook", "site", "markdown", "pages", "figure", "evidence", "load",
-    "browser", "node", "process", "__init__",
+    "__main__", "repeat", "chapter", "notebook", "site", "markdown", "pages", "figure",
+    "evidence", "load", "browser", "node", "process", "__init__",
 )  # fmt: skip
 
 
@@ -130,19 +130,11 @@ def test_load_goes_to_this_machine_only_and_is_bounded():
 
 
 @pytest.fixture
-def copy(tmp_path):
-    """A copy of the guide as git would give it, its packages borrowed."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split("\0")  # fmt: skip
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, tmp_path / name)
+def copy(clone):
+    """A clone of the guide, its packages borrowed."""
     packages = ROOT / "snippets" / "node_modules"
-    (tmp_path / "snippets" / "node_modules").symlink_to(packages)
-    return tmp_path
+    (clone / "snippets" / "node_modules").symlink_to(packages)
+    return clone
 
 
 def in_copy(copy: Path, *args: str, **env: str):

@@ -1,0 +1,34 @@
+"""What several tests of the guide share."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab import ROOT
+
+
+@pytest.fixture
+def clone(tmp_path, clone_into) -> Path:
+    """A copy of the guide as git would give it, with nothing set up in it."""
+    return clone_into(tmp_path / "guide")
+
+
+@pytest.fixture(scope="session")
+def clone_into() -> Callable[[Path], Path]:
+    """Copy what git knows, uncommitted work included, into a new folder."""
+
+    def copy(folder: Path) -> Path:
+        names = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout.split("\0")  # fmt: skip
+        for name in filter(None, names):
+            if (ROOT / name).is_file():  # not so when its removal is uncommitted
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name)
+        return folder
+
+    return copy
