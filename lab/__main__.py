@@ -29,6 +29,12 @@ def main() -> int:
     command("exercise", exercise, "check your copy of an exercise").add_argument(
         "exercise", help="topic/name"
     )
+    sub = command("chapter", chapter_, "start a chapter: its four places")
+    sub.add_argument("topic", help="its slug")
+    sub.add_argument("--title", default="", help="in the navigation")
+    sub = command("repeat", repeat_, "run tests again and again, and count")
+    sub.add_argument("topic", nargs="?")
+    sub.add_argument("--times", type=int, help="runs of each kind, for a quick trial")
     command("notebook", notebook_, "open a chapter's notebook").add_argument("topic")
     command("site", site, "build the site into site/")
     command("serve", serve, "serve the site, with live reload").add_argument(
@@ -59,6 +65,8 @@ def pages_(args) -> int:
 def test(args) -> int:
     """The gates, the deterministic tests in parallel, what they executed, then
     alone whatever is timed, notebooks last. Goes on after a failed step."""
+    from lab.repeat import DETERMINISTIC, TIMED
+
     topic = _topic(args.topic)
     only = [f"--topic={topic}"] if topic else []
     coverage = BUILD / "coverage"
@@ -66,12 +74,15 @@ def test(args) -> int:
     coverage.mkdir(parents=True)
     steps = (
         ("page gates", lambda: pages_(args)),
+        ("chapters are whole", lambda: _missing(topic)),
         (
             "deterministic tests",
-            lambda: _pytest("-n2", "-mnot timing", *only, GUIDE_COVERAGE=str(coverage)),
+            lambda: _pytest(
+                "-n2", f"-m{DETERMINISTIC}", *only, GUIDE_COVERAGE=str(coverage)
+            ),
         ),
         ("every shown line ran", lambda: _unexecuted(topic)),
-        ("timed tests", lambda: _pytest("-mtiming", *only)),
+        ("timed tests", lambda: _pytest(f"-m{TIMED}", *only)),
         ("notebooks", lambda: _notebooks(topic)),
     )
     failed = []
@@ -99,12 +110,13 @@ def outputs(args) -> int:
 def evidence_(args) -> int:
     """Measure with recording on; publish a topic only if all of it passed."""
     from lab import evidence
+    from lab.repeat import TIMED
 
     topic = _topic(args.topic)
     only = [f"--topic={topic}"] if topic else []
     shutil.rmtree(evidence.STAGING, ignore_errors=True)
     record = {evidence.RECORD: str(evidence.STAGING)}
-    failed = _pytest("-mtiming", *only, **record) or _notebooks(topic, **record)
+    failed = _pytest(f"-m{TIMED}", *only, **record) or _notebooks(topic, **record)
     if failed:
         print("evidence: nothing was written, since something failed")
         return failed
@@ -119,6 +131,28 @@ def exercise(args) -> int:
 
     print(notebook.check(args.exercise))
     return 0
+
+
+def chapter_(args) -> int:
+    """Start a chapter; say what is there now and what comes next."""
+    from lab import chapter
+
+    for path in chapter.start(args.topic, args.title):
+        print(f"chapter: wrote {path.relative_to(ROOT)}")
+    print(
+        "chapter: it passes `make pages` and its own tests; what it still lacks is "
+        f"listed by `make test TOPIC={args.topic}`"
+    )
+    return 0
+
+
+def repeat_(args) -> int:
+    """Run one topic's tests, or all, repeatedly; fail when any run failed."""
+    from lab import repeat
+
+    if args.times is not None and args.times < 1:
+        raise GuideError(f"--times {args.times}: nothing to run — give 1 or more")
+    return not repeat.run(repeat.kinds(_topic(args.topic), args.times))
 
 
 def notebook_(args) -> int:
@@ -156,6 +190,21 @@ def _topic(name: str | None) -> str | None:
     if name and name not in _topics():
         raise GuideError(f"topic '{name}': no such chapter — {', '.join(_topics())}")
     return name
+
+
+def _missing(topic: str | None) -> int:
+    """Print what one chapter lacks, or every chapter."""
+    from lab import pages
+
+    tree = pages.read()
+    problems = [
+        problem
+        for chapter in ([topic] if topic else tree.chapters)
+        for problem in pages.missing(tree, chapter)
+    ]
+    for problem in problems:
+        print(problem)
+    return bool(problems)
 
 
 def _unexecuted(topic: str | None) -> int:

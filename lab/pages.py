@@ -1302,10 +1302,11 @@ def _counts(tree: Tree, page: Page) -> Iterator[Problem]:
             f"{len(page.claims)} of at least {CLAIMS} claims",
             "add a block `/// claim | What people say`, and its proof",
         )  # fmt: skip
-    if len(page.figures) < FIGURES:
+    figures = {key for _, key in page.figures}
+    if len(figures) < FIGURES:
         yield Problem(
             "few-figures", f"{page.path}:1",
-            f"{len(page.figures)} of at least {FIGURES} figures",
+            f"{len(figures)} of at least {FIGURES} figures",
             "publish one from the notebook, `make evidence`, then `/// figure | key`",
         )  # fmt: skip
     here = _section(page, "Break it")

@@ -20,9 +20,20 @@ More of it.
 The caption.
 ///
 """
+SAID = "".join(
+    f"\n/// claim | Said {i}\n    id: said-{i}\n    verdict: right\nIt is so.\n///\n"
+    for i in range(2, 8)
+)
+PLOTS = "".join(f"\n/// figure | demo/plot-{i}\nThe caption.\n///\n" for i in range(2, 5))
+ASKED = "".join(
+    f"\n/// details | And {i}?\n    type: question\n    attrs: {{id: ask-{i}}}\n"
+    "An answer in *five* words.\n///\n"
+    for i in range(1, 11)
+)
 
 SECTIONS = {heading: f"Text of {heading.lower()}." for heading in pages.SKELETON}
 SECTIONS |= {
+    "How it works": "![The way that a request takes.](../assets/way.svg)",
     "Show me": """
 ```js hl_lines="2"
 --8<-- "demo/order.mjs:order"
@@ -36,7 +47,7 @@ $ node demo/order.mjs
 `#!js createApp()` with Express {version express}, see [claims](#on-trial),
 [home](../index.md#top) and [the notebook](../notebooks/demo.ipynb).
 """,
-    "On trial": BLOCKS,
+    "On trial": BLOCKS + SAID + PLOTS,
     "Break it": """
 ```js
 --8<-- "demo/app.naive.mjs"
@@ -45,7 +56,13 @@ $ node demo/order.mjs
 ```js
 --8<-- "demo/app.mjs"
 ```
+
+```js
+--8<-- "demo/login.naive.mjs"
+--8<-- "demo/login.mjs"
+```
 """,
+    "Ask next": ASKED,
     "Practise": "`make exercise E=demo/mend`",
 }
 CHAPTER = "---\ntitle: Demo\ndescription: A chapter that is clean in every way.\n---\n"
@@ -65,12 +82,13 @@ VALUE = {
     "what": "a lag", "source": "notebooks/demo.ipynb",
     "versions": {"express": "5.1.0"}, "date": "2026-01-02",
 }  # fmt: skip
-EVIDENCE = {
-    "lag": VALUE,
-    "lag-plot": {
-        "figure": "demo/lag-plot.svg", "alt": "A plot.", "data": {},
+PLOT_NAMES = ("lag-plot", "plot-2", "plot-3", "plot-4")
+EVIDENCE = {"lag": VALUE} | {
+    name: {
+        "figure": f"demo/{name}.svg", "alt": "A plot.", "data": {},
         "versions": {"express": "5.1.0"}, "date": "2026-01-02", "source": "x",
-    },
+    }
+    for name in PLOT_NAMES
 }  # fmt: skip
 CLEAN = {
     "mkdocs.yml": "nav:\n  - Home: index.md\n  - Demo: chapters/demo.md\n"
@@ -79,12 +97,15 @@ CLEAN = {
     "has an id.\n---\n\n# Home { #top }\n",
     "docs/chapters/demo.md": CHAPTER,
     "docs/evidence/demo.json": json.dumps(EVIDENCE),
-    "docs/evidence/demo/lag-plot.svg": "<svg/>",
+    **{f"docs/evidence/demo/{name}.svg": "<svg/>" for name in PLOT_NAMES},
+    "docs/assets/way.svg": "<svg/>",
     "snippets/demo/order.mjs": "// --8<-- [start:order]\nconsole.log('a');\n"
     "console.log('b');\n// --8<-- [end:order]\n",
     "snippets/demo/order.mjs.out": "a\nb\n",
     "snippets/demo/app.naive.mjs": MODULE,
     "snippets/demo/app.mjs": MODULE,
+    "snippets/demo/login.naive.mjs": MODULE,
+    "snippets/demo/login.mjs": MODULE,
     "snippets/demo/exercises/mend/task.md": "# Mend it\n",
     "snippets/demo/exercises/mend/start.mjs": MODULE,
     "snippets/demo/exercises/mend/solution.mjs": MODULE,
@@ -99,7 +120,11 @@ CLEAN = {
     ),
     "notebooks/demo.ipynb": json.dumps(NOTEBOOK),
     "tests/chapters/test_demo.py": "import pytest\n\n\n"
-    '@pytest.mark.claim("demo/ticks-first")\ndef test_ticks():\n    assert 1\n',
+    '@pytest.mark.claim("demo/ticks-first")\ndef test_ticks():\n    assert 1\n'
+    + "".join(
+        f'\n\n@pytest.mark.claim("demo/said-{i}")\ndef test_{i}(): ...\n'
+        for i in range(2, 8)
+    ),
     "tests/exercises/demo/test_mend.py": "@pytest.mark.fails_at_start\ndef test_x(): ...\n",
     "pyproject.toml": '[project]\nname = "demo"\ndependencies = ["httpx>=0.28,<0.29"]\n'
     '[dependency-groups]\ntest = ["pytest>=9"]\n',
@@ -280,10 +305,14 @@ def test_a_planted_fault_is_found(code, plant):
 def test_every_code_that_the_gates_can_report_has_a_planted_fault():
     source = (pages.ROOT / "lab" / "pages.py").read_text("utf-8")
     body, run = source.split("# --- the one gate that needs a run")
+    body, whole = body.split("# --- is a chapter whole?")
     import re
 
     known = set(re.findall(r'Problem\(\s*"([a-z-]+)"', body))
     assert known == {code for code, _ in FAULTS}
+    assert set(re.findall(r'Problem\(\s*"([a-z-]+)"', whole)) == {
+        code for code, _ in LACKS
+    }
     assert set(re.findall(r'Problem\(\s*"([a-z-]+)"', run)) == {
         code for code, _, _ in RUN_FAULTS
     }
@@ -316,10 +345,132 @@ def test_what_is_allowed_is_not_reported(plant):
     assert codes(files) == []
 
 
+def each(path, old, new):
+    return lambda files: files.update({path: files[path].replace(old, new)})
+
+
+def several(*plants):
+    return lambda files: [plant(files) for plant in plants]
+
+
+TASK = "snippets/demo/exercises/mend"
+TEST = "tests/chapters/test_demo.py"
+LACKS = [
+    ("few-claims", replace(PAGE, "claim | Said 4", "admonition | Said 4")),
+    ("few-figures", replace(PAGE, "figure | demo/plot-3", "figure | demo/plot-2")),
+    ("few-pairs", replace(PAGE, '"demo/login.mjs"', '"demo/app.mjs"')),
+    ("few-pairs", replace(PAGE, '"demo/login.naive.mjs"', '"demo/app.mjs"')),
+    (
+        "few-pairs",  # the twin is shown, but elsewhere
+        several(
+            replace(PAGE, '--8<-- "demo/login.mjs"\n', ""),
+            append('\n```js\n--8<-- "demo/login.mjs"\n```\n'),
+        ),
+    ),
+    ("few-follow-ups", replace(PAGE, "type: question", "type: note")),
+    (
+        "few-follow-ups",  # there are ten, one of them elsewhere
+        several(
+            replace(PAGE, "details | And 3?", "admonition | And 3?"),
+            append("\n/// details | And?\n    type: question\nSo.\n///\n"),
+        ),
+    ),
+    ("follow-up-id", replace(PAGE, "    attrs: {id: ask-3}\n", "")),
+    ("follow-up-id", replace(PAGE, "{id: ask-3}", "{class: ask-3}")),
+    ("no-diagram", replace(PAGE, "![The way", "[The way")),
+    (
+        "no-exercise",
+        several(
+            *(remove(f"{TASK}/{n}") for n in ("task.md", "start.mjs", "solution.mjs"))
+        ),
+    ),
+    (
+        "no-module",
+        several(
+            *(
+                each(f"snippets/demo/{n}.mjs", "createApp", "make")
+                for n in ("app", "login")
+            )
+        ),
+    ),
+    ("long-text", append("word " * 2200)),
+    ("long-text", append("\n/// admonition | Open\n" + "word " * 2200 + "\n///\n")),
+    ("to-write", append("\nTODO the rest.\n")),
+    ("to-write", append("// TODO better\n", ORDER)),
+    ("to-write", append("TODO\n", f"{TASK}/task.md")),
+    ("to-write", append("// TODO\n", f"{TASK}/start.mjs")),
+    ("to-write", append("# TODO\n", TEST)),
+    ("to-write", append("# TODO\n", "tests/exercises/demo/test_mend.py")),
+    ("to-write", notebook(source="# TODO measure it")),
+]
+
+
+def lacks(files):
+    return pages.missing(pages.Tree(files), "demo")
+
+
+def test_the_clean_tree_is_a_whole_chapter():
+    assert [str(problem) for problem in lacks(CLEAN)] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "plant"), LACKS, ids=[f"{i}-{code}" for i, (code, _) in enumerate(LACKS)]
+)
+def test_what_a_chapter_lacks_is_found(code, plant):
+    files = dict(CLEAN)
+    plant(files)
+    assert files != CLEAN
+    assert [problem.code for problem in lacks(files)] == [code]
+    for problem in lacks(files):
+        assert problem.place and problem.what and problem.mend
+
+
+def test_a_place_to_write_is_named_by_file_and_line():
+    files = dict(CLEAN)
+    append("// TODO better\n", ORDER)(files)
+    assert [str(problem) for problem in lacks(files)] == [
+        f"{ORDER}:5: still to be written: TODO better — write it"
+    ]
+
+
+LONG = "word " * 2200
+COMPLETE = [
+    # folded, recorded or shown: no open text
+    append(f"\n/// details | Long?\n    type: question\n{LONG}\n///\n"),
+    append(
+        f"\n//// details | Long?\n/// admonition | In it\n{LONG}\n///\n{LONG}\n////\n"
+    ),
+    replace(PAGE, "More of it.", LONG),
+    append(f"\n```python\n{LONG}\n```\n"),
+    append(f"\n<svg><text>\n{LONG}\n</text></svg>\n<!-- {LONG} -->\n"),
+    append("- / | * " * 2200),
+    # a diagram may be drawn in the page, or embedded
+    replace(PAGE, "![The way that a request takes.](../assets/way.svg)", "<svg></svg>"),
+    replace(
+        PAGE,
+        "![The way that a request takes.](../assets/way.svg)",
+        '--8<-- "demo/way.svg"',
+    ),
+    # another chapter's business, and other words
+    add("snippets/other/x.mjs", "// TODO\n"),
+    append("\nTodo lists, TODOS and to do.\n"),
+    append("TODO\n", "snippets/demo/order.mjs.out"),
+]
+
+
+@pytest.mark.parametrize("plant", COMPLETE)
+def test_a_chapter_may_be_whole_in_more_than_one_way(plant):
+    files = dict(CLEAN)
+    plant(files)
+    assert [str(problem) for problem in lacks(files)] == []
+
+
 RAN = {
     "demo/order.mjs": {2, 3},
     "demo/app.mjs": {1, 2, 3},
     "demo/app.naive.mjs": {1, 2, 3},
+    "demo/login.mjs": {1, 2, 3},
+    "demo/login.naive.mjs": {1, 2, 3},
 }
 EXCUSED = CLEAN[ORDER].replace(
     "console.log('b')", "// not run here: needs two machines\nconsole.log('b')"

@@ -1,0 +1,154 @@
+"""Run tests again and again and count: whoever passes once in ten is found here.
+
+What is timed runs alone, on an idle machine and beside one busy core, since that
+is what a shared machine is like; notebooks and the deterministic rest run on an
+idle one. Coverage is off throughout.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from lab import BUILD, ROOT, node, notebook, process
+
+# what the ordinary runs select; `binder` builds an image and is asked for by name
+DETERMINISTIC = "not timing and not binder"
+TIMED = "timing and not binder"
+LOGS = BUILD / "repeat"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Tests that are repeated alike: how often, chosen how, beside what."""
+
+    name: str
+    times: int
+    args: tuple[str, ...]
+    busy: bool = False
+
+
+@dataclass
+class Tally:
+    """Outcomes of single tests over all runs of a kind; `lost` are (run, test id)."""
+
+    runs: int = 0
+    counts: Counter = field(default_factory=Counter)
+    lost: list[tuple[int, str]] = field(default_factory=list)
+
+
+def kinds(topic: str | None, times: int | None = None) -> list[Kind]:
+    """The four kinds, for one topic or all; `times` replaces each count."""
+    only = (f"--topic={topic}",) if topic else ()
+    books = tuple(str(path) for path in notebook.stage(topic))
+    return [
+        Kind("timed, idle", times or 10, (f"-m{TIMED}", *only)),
+        Kind("timed, one core busy", times or 5, (f"-m{TIMED}", *only), busy=True),
+        Kind("notebooks", times or 3, ("--nbmake", "--overwrite", *books)),
+        Kind("deterministic", times or 2, ("-n2", f"-m{DETERMINISTIC}", *only)),
+    ]
+
+
+def run(chosen: list[Kind], cwd: Path = ROOT) -> bool:
+    """Repeat each kind, with a line of progress per run and a table at the end.
+
+    True if nothing failed in any run.
+    """
+    LOGS.mkdir(parents=True, exist_ok=True)
+    tallies = {kind.name: Tally() for kind in chosen}
+    for kind in chosen:
+        tally = tallies[kind.name]
+        for number in range(1, kind.times + 1):
+            log = LOGS / f"{kind.name.replace(', ', '-').replace(' ', '-')}-{number}.log"
+            begun = time.monotonic()
+            with busy_core() if kind.busy else contextlib.nullcontext():
+                outcomes = _once(kind.args, log, cwd)
+            if not outcomes:
+                print(f"{kind.name}: no such tests here", flush=True)
+                break
+            lost = [test for test, outcome in outcomes.items() if outcome == "failed"]
+            tally.runs = number
+            tally.counts.update(outcomes.values())
+            tally.lost += [(number, test) for test in lost]
+            print(
+                f"{kind.name} {number}/{kind.times}: {_counts(Counter(outcomes.values()))}"
+                f", {time.monotonic() - begun:.0f} s"
+                + (f" — see {node.label(log)}" if lost else ""),
+                flush=True,
+            )
+    print(table(tallies))
+    return not any(tally.lost for tally in tallies.values())
+
+
+@contextlib.contextmanager
+def busy_core() -> Iterator[None]:
+    """Keep one core busy for as long as the block lasts."""
+    loop = [sys.executable, "-I", "-S", "-c", "while True: pass"]
+    child, token = process.start(loop, cwd=ROOT)
+    try:
+        yield
+    finally:
+        process.end(child, token, grace=0)
+
+
+def table(tallies: dict[str, Tally]) -> str:
+    """Kind, runs and outcomes, in columns; below it each failure with its run."""
+    wide = max(map(len, tallies), default=0)
+    lines = ["", f"{'kind':{wide}}  runs  passed  failed  skipped"]
+    for name, tally in tallies.items():
+        passed, failed, skipped = (
+            tally.counts[outcome] for outcome in ("passed", "failed", "skipped")
+        )
+        lines.append(
+            f"{name:{wide}}  {tally.runs:4}  {passed:6}  {failed:6}  {skipped:7}"
+        )
+    for name, tally in tallies.items():
+        lines += [f"failed in run {run} ({name}): {test}" for run, test in tally.lost]
+    return "\n".join(lines)
+
+
+def _once(args: tuple[str, ...], log: Path, cwd: Path) -> dict[str, str]:
+    """Run pytest; the outcome by test id, empty when nothing was selected."""
+    report = log.with_suffix(".xml")
+    report.unlink(missing_ok=True)
+    with log.open("wb") as out:
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "pytest", *args,
+                f"--junitxml={report}", "-ojunit_family=xunit1",
+            ],
+            cwd=cwd, env={k: v for k, v in os.environ.items() if k != node.COVERAGE},
+            stdout=out, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+    if done.returncode == 5:  # pytest's code for "no test was selected"
+        return {}
+    outcomes = _outcomes(report) if report.exists() else {}
+    if done.returncode and "failed" not in outcomes.values():
+        outcomes[f"the run itself, with exit code {done.returncode}"] = "failed"
+    return outcomes
+
+
+def _outcomes(report: Path) -> dict[str, str]:
+    """passed, failed or skipped by test id, from a JUnit file."""
+    found: dict[str, str] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        test = f"{case.get('file') or case.get('classname')}::{case.get('name')}"
+        kinds_ = {child.tag for child in case}
+        if kinds_ & {"failure", "error"}:
+            found[test] = "failed"
+        elif "skipped" in kinds_ and case.find("skipped").get("type") != "pytest.xfail":
+            found.setdefault(test, "skipped")
+        else:
+            found.setdefault(test, "passed")
+    return found
+
+
+def _counts(counts: Counter) -> str:
+    parts = [f"{counts['passed']} passed", f"{counts['failed']} failed"]
+    return ", ".join([*parts, *([f"{n} skipped"] if (n := counts["skipped"]) else [])])

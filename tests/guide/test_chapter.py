@@ -1,0 +1,138 @@
+"""Starting a chapter: what it makes holds at once, and what it lacks is listed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab import ROOT, chapter, node, pages
+
+TOPIC = "money-matters"
+
+
+@pytest.fixture
+def copy(clone):
+    """A clone of the guide, its packages borrowed."""
+    packages = ROOT / "snippets" / "node_modules"
+    (clone / "snippets" / "node_modules").symlink_to(packages)
+    return clone
+
+
+def python(copy: Path, *args: object) -> subprocess.CompletedProcess:
+    """Run `python ARGS` with the copy's own `lab`."""
+    return subprocess.run(
+        [sys.executable, *map(str, args)], cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), node.COVERAGE: ""},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+
+
+def state(folder: Path) -> dict[str, str]:
+    tree = pages.read(folder)
+    return {path: tree.files[path] for path in sorted(tree.files)}
+
+
+def test_a_chapter_that_is_started_passes_everything_except_being_whole(copy):
+    before = state(copy)
+    done = python(copy, "-m", "lab", "chapter", TOPIC, "--title", "Money, exactly")
+    assert done.returncode == 0, done.stdout
+    after = state(copy)
+    changed = {path for path in before if before[path] != after[path]}
+    assert changed == {"mkdocs.yml"}
+    made = [copy / path for path in after.keys() - before.keys()]
+    assert {path.relative_to(copy).parts[0] for path in made} == {
+        "docs", "snippets", "notebooks", "tests",
+    }  # fmt: skip
+    assert not [path for path in made if "{{" in path.read_text("utf-8")]
+
+    linted = [path for path in made if path.suffix in (".py", ".ipynb")]
+    for command in (["check"], ["format", "--check"]):
+        done = python(copy, "-m", "ruff", *command, "--quiet", *linted)
+        assert (done.returncode, done.stdout) == (0, "")
+    done = python(
+        copy, "-m", "pytest", "-q", "tests/guide/test_snippets.py", "-k",
+        "test_all_javascript_passes_the_linter",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+    done = python(copy, "-m", "lab", "test", TOPIC)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "failed: chapters are whole", done.stdout
+    assert "pages: no problems" in done.stdout
+    page = f"docs/chapters/{TOPIC}.md"
+    for what in (
+        "1 of at least 7 claims",
+        "0 of at least 4 figures",
+        "1 of at least 2 pairs of a naive version and its twin",
+        "1 of at least 10 follow-ups",
+        "no diagram of the mechanism",
+    ):
+        assert f": {what} — " in done.stdout
+    for path in made:  # each says what is to be written in it
+        if path.suffix != ".out":
+            assert f"{path.relative_to(copy)}:" in done.stdout
+    assert f"{page}:3: still to be written: TODO one sentence" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("topic", "title", "message"),
+    [
+        ("event-loop", "", "docs/chapters/event-loop.md, .* is there already"),
+        ("Rate-Limiting", "", "not a slug"),
+        ("rate_limiting", "", "not a slug"),
+        ("../rate", "", "not a slug"),
+        ("rate-", "", "not a slug"),
+        ("r" * 31, "", "not a slug"),
+        ("rate-limiting", "Rate: limiting", "not a title"),
+        ("rate-limiting", "rate limiting", "not a title"),
+    ],
+)
+def test_a_chapter_that_cannot_be_started_writes_nothing(clone, topic, title, message):
+    before = state(clone)
+    with pytest.raises(chapter.ChapterError, match=message):
+        chapter.start(topic, title, clone)
+    assert state(clone) == before
+
+
+def test_a_left_over_of_a_chapter_is_not_overwritten(clone):
+    (clone / "snippets" / TOPIC).mkdir()
+    before = state(clone)
+    with pytest.raises(chapter.ChapterError, match=f"snippets/{TOPIC} is there already"):
+        chapter.start(TOPIC, root=clone)
+    assert state(clone) == before
+
+
+NAV = """site_name: Demo # a comment
+
+nav: # in this order
+  - Home: index.md
+  - Chapters:
+      # the first one
+      - One: chapters/one.md
+      - Two: chapters/two.md # last but not least
+
+  - Notebooks:
+  - Ledger: ledger.md
+theme: material
+"""
+
+
+def test_an_entry_goes_to_the_end_of_its_list_and_nothing_else_changes():
+    with_page = chapter.with_entry(NAV, "Chapters", "Three", "chapters/three.md")
+    assert with_page == NAV.replace(
+        "not least\n", "not least\n      - Three: chapters/three.md\n"
+    )
+    with_book = chapter.with_entry(NAV, "Notebooks", "Three", "notebooks/three.ipynb")
+    assert with_book == NAV.replace(
+        "Notebooks:\n", "Notebooks:\n      - Three: notebooks/three.ipynb\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["nav: [{Chapters: [{One: one.md}]}]\n", "nav:\n  - One: one.md\n", ""]
+)
+def test_a_navigation_that_cannot_be_edited_as_text_is_named(text):
+    with pytest.raises(chapter.ChapterError, match="no list '- Chapters:' to add to"):
+        chapter.with_entry(text, "Chapters", "Three", "chapters/three.md")
