@@ -10,6 +10,9 @@
     Its caption.
     ///
 
+    /// figure | name.svg                  a diagram from docs/assets/
+    ///
+
     {measured topic/name}   {version express}
 
 Besides, a fence that embeds a snippet gets the file's name as its title, a naive
@@ -21,6 +24,7 @@ import posixpath
 import re
 import xml.etree.ElementTree as etree
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 from markdown import Extension
@@ -105,25 +109,28 @@ class Claim(Block):
 
 
 class Figure(Block):
-    """A figure from docs/evidence/, with its data and circumstances."""
+    """A drawing, inline so that it follows the page's colours: a figure from
+    docs/evidence/ with its data and circumstances, or a diagram `name.svg` from
+    docs/assets/."""
 
     NAME = "figure"
     ARGUMENT = True
 
     def on_create(self, parent):
-        key = self.argument.strip()
+        name = self.argument.strip()
         figure = etree.SubElement(
-            parent, "figure", {"class": "pn-plot", "id": f"figure-{key.split('/')[-1]}"}
+            parent,
+            "figure",
+            {"class": "pn-plot", "id": f"figure-{Path(name).stem}"},
         )
-        entry = tree().evidence.get(key, {})
-        svg = tree().files.get(f"docs/evidence/{entry.get('figure')}", "")
+        path = pages.drawing(tree(), name)
+        svg = tree().files.get(path or "", "")
         # wide drawings scroll on narrow screens, so the box takes the keyboard
         box = _element(figure, "div", "pn-scroll", self.md.htmlStash.store(svg))
         box.set("tabindex", "0")
         box.set("role", "group")
         box.set("aria-label", "figure")
-        self.caption = _element(figure, "figcaption")
-        return self.caption
+        return _element(figure, "figcaption")
 
     def on_end(self, block):
         key = self.argument.strip()

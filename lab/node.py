@@ -235,7 +235,8 @@ def _spawn(argv: list, env: Mapping[str, str] | None, out: IO[bytes], err: IO[by
             "snippets/node_modules: the Node packages are not installed — run "
             "`make setup` (or `npm ci` in snippets/)"
         )
-    env = dict(env or {})
+    # Jupyter sets FORCE_COLOR; a number printed in yellow is no number any more
+    env = {"FORCE_COLOR": "0", **(env or {})}
     if os.environ.get(COVERAGE):
         env["NODE_V8_COVERAGE"] = os.environ[COVERAGE]
     argv = [binary(), *STRICT, *argv]

@@ -826,6 +826,15 @@ def claims(tree: Tree) -> Iterator[Problem]:
                 )
 
 
+def drawing(tree: Tree, name: str) -> str | None:
+    """The file of a figure block: `topic/name` is recorded, `name.svg` is drawn."""
+    if name.endswith(".svg"):
+        path = f"docs/assets/{name}"
+    else:
+        path = f"docs/evidence/{tree.evidence.get(name, {}).get('figure')}"
+    return path if path in tree.files else None
+
+
 def references(tree: Tree) -> Iterator[Problem]:
     """Measured values, figures and versions that a page names."""
     used = {claim.key for page in tree.pages.values() for claim in page.claims}
@@ -842,13 +851,20 @@ def references(tree: Tree) -> Iterator[Problem]:
                 )
         for number, key in page.figures:
             used.add(key)
-            entry = tree.evidence.get(key)
-            if not entry or f"docs/evidence/{entry.get('figure')}" not in tree.files:
+            path = drawing(tree, key)
+            if path is None:
                 yield Problem(
                     "figure",
                     f"{page.path}:{number}",
-                    f"no figure '{key}' in docs/evidence/",
+                    f"no figure '{key}' in docs/evidence/ or docs/assets/",
                     "fix the key, or record it with `make evidence`",
+                )
+            elif 'aria-label="' not in tree.files[path]:
+                yield Problem(
+                    "figure",
+                    path,
+                    "a drawing without text alternative",
+                    'add role="img" and aria-label="what it shows" to its <svg>',
                 )
         for number, name in page.versions:
             if name not in tree.versions:

@@ -14,7 +14,8 @@ export async function mapBounded(items, limit, task, { signal } = {}) {
       results[index] = await task(items[index], stop);
     }
   }
-  const workers = Array.from({ length: Math.min(limit, items.length) }, worker);
+  const length = Math.min(limit, items.length);
+  const workers = Array.from({ length }, worker);
   try {
     await Promise.all(workers);
   } catch (error) {

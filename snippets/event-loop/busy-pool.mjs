@@ -49,7 +49,9 @@ async function hashOnAndOn() {
 }
 
 const idle = {};
-for (const [kind, work] of Object.entries(kinds)) idle[kind] = await median(work);
+for (const [kind, work] of Object.entries(kinds)) {
+  idle[kind] = await median(work);
+}
 const hashing = hashOnAndOn();
 for (const [kind, work] of Object.entries(kinds)) {
   console.log(`${kind},${idle[kind]},${await median(work)}`);

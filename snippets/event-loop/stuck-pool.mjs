@@ -7,14 +7,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 // --8<-- [start:stick]
-/** Takes `count` threads of libuv's pool out of service; returns `release`. */
+/** Takes `count` threads of libuv's pool out of service until `release`. */
 export function stick(count) {
   const directory = mkdtempSync(join(tmpdir(), 'pool-'));
-  const fifos = Array.from({ length: count }, (_, i) => join(directory, `${i}`));
+  const names = Array.from({ length: count }, (_, i) => `${i}`);
+  const fifos = names.map((name) => join(directory, name));
   for (const fifo of fifos) execFileSync('mkfifo', [fifo]);
 
-  // open() of a FIFO for reading blocks its thread until somebody opens the
-  // other end. Nobody does, until `release`.
+  // open() of a FIFO for reading blocks its thread until somebody opens
+  // the other end. Nobody does, until `release`.
   const stuck = fifos.map((fifo) => open(fifo, 'r'));
 
   return async function release() {

@@ -14,8 +14,8 @@ export function watchLoop({ signal, resolution = 10 } = {}) {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, last);
     last = now;
-    const beyond = (nanoseconds) => Math.max(0, nanoseconds / 1e6 - resolution);
-    const seen = { p99: beyond(delay.percentile(99)), max: beyond(delay.max) };
+    const late = (nanoseconds) => Math.max(0, nanoseconds / 1e6 - resolution);
+    const seen = { p99: late(delay.percentile(99)), max: late(delay.max) };
     delay.reset();
     return { ...seen, utilization };
   };

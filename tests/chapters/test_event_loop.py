@@ -1,7 +1,10 @@
 """What docs/chapters/event-loop.md says, run."""
 
+import contextlib
 import json
 import re
+import socket
+import time
 
 import psutil
 import pytest
@@ -347,6 +350,76 @@ def test_a_cpu_profile_names_the_function_that_blocks(tmp_path):
     nodes = json.loads(profile.read_text())["nodes"]
     busiest = max(nodes, key=lambda item: item.get("hitCount", 0))
     assert busiest["callFrame"]["functionName"] == "simulate"
+
+
+STALLING = """
+import { createServer } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+let log = '';
+const server = createServer(async (req, res) => {
+  if (req.url === '/log') return res.end(log);
+  if (req.url === '/stall') {
+    const end = performance.now() + 400;
+    while (performance.now() < end);
+    await nextTurn();
+    return res.end();
+  }
+  log += 'r';
+  return res.end();
+});
+server.on('connection', () => { log += 'c'; });
+server.keepAliveTimeout = 200;
+server.keepAliveTimeoutBuffer = 0;
+process.once('SIGTERM', () => { server.close(); server.closeAllConnections(); });
+server.listen(process.env.PORT, '127.0.0.1', () =>
+  console.log(`listening on http://127.0.0.1:${server.address().port}`));
+"""
+GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def stalling(tmp_path):
+    module = tmp_path / "stalling.mjs"
+    module.write_text(STALLING)
+    with node.serve(module) as server:
+        yield server
+
+
+def test_after_a_stall_connections_are_accepted_one_a_turn(stalling):
+    address = ("127.0.0.1", stalling.port)
+    with contextlib.ExitStack() as stack:
+        stall = stack.enter_context(socket.create_connection(address))
+        stall.sendall(GET % b"stall")
+        time.sleep(0.1)  # the loop is stalled now; the kernel takes connections
+        late = [stack.enter_context(socket.create_connection(address)) for _ in range(8)]
+        for connection in late:
+            connection.sendall(GET % b"x")
+        for connection in late:
+            assert connection.recv(100)
+        with stalling.client() as client:
+            log = client.get("/log").text
+    assert log.count("c") == 10 and log.count("r") == 8
+    # had all been accepted in one turn, the first request would come after them
+    assert "cccc" not in log
+
+
+def test_a_stall_closes_an_idle_connection_that_has_its_next_request_waiting(stalling):
+    address = ("127.0.0.1", stalling.port)
+    with (
+        socket.create_connection(address) as idle,
+        socket.create_connection(address) as other,
+    ):
+        idle.sendall(GET % b"x")
+        assert b"200 OK" in idle.recv(1000)
+        other.sendall(GET % b"stall")
+        time.sleep(0.1)  # before the idle connection's 200 ms are over
+        idle.sendall(GET % b"x")
+        try:
+            answer = idle.recv(1000)
+        except ConnectionResetError:
+            answer = b""
+        assert answer == b""
 
 
 # --- what goes wrong between two awaits --------------------------------------------

@@ -205,6 +205,8 @@ FAULTS = [
     ("measured", replace(PAGE, "{measured demo/lag}", "{measured demo/lgа}")),
     ("figure", replace(PAGE, "figure | demo/lag-plot", "figure | demo/plot")),
     ("figure", remove("docs/evidence/demo/lag-plot.svg")),
+    ("figure", add("docs/evidence/demo/lag-plot.svg", "<svg/>")),
+    ("figure", append("\n/// figure | loop.svg\n///\n")),
     ("version", replace(PAGE, "{version express}", "{version expres}")),
     ("version-typed", replace(PAGE, "Express {version express}", "Express 5.3.0")),
     ("version-typed", append("\nInstall express@5.3.0 today.\n")),
