@@ -37,7 +37,7 @@ def start(topic: str, title: str = "", root: Path = ROOT) -> list[Path]:
         )
     if there := [path for path in _places(topic) if (root / path).exists()]:
         raise ChapterError(
-            f"topic '{topic}': {', '.join(there)} is there already — choose another "
+            f"topic '{topic}': there is already {', '.join(there)} — choose another "
             "slug, or delete what is left of it; nothing was written"
         )
     config = root / "mkdocs.yml"

@@ -79,7 +79,7 @@ def test_a_chapter_that_is_started_passes_everything_except_being_whole(copy):
 @pytest.mark.parametrize(
     ("topic", "title", "message"),
     [
-        ("event-loop", "", "docs/chapters/event-loop.md, .* is there already"),
+        ("event-loop", "", "there is already docs/chapters/event-loop.md, "),
         ("Rate-Limiting", "", "not a slug"),
         ("rate_limiting", "", "not a slug"),
         ("../rate", "", "not a slug"),
@@ -99,7 +99,7 @@ def test_a_chapter_that_cannot_be_started_writes_nothing(clone, topic, title, me
 def test_a_left_over_of_a_chapter_is_not_overwritten(clone):
     (clone / "snippets" / TOPIC).mkdir()
     before = state(clone)
-    with pytest.raises(chapter.ChapterError, match=f"snippets/{TOPIC} is there already"):
+    with pytest.raises(chapter.ChapterError, match=f"there is already snippets/{TOPIC} "):
         chapter.start(TOPIC, root=clone)
     assert state(clone) == before
 
