@@ -204,9 +204,7 @@ def serve(
     """
     path = resolve(snippet)
     name = label(path)
-    if re.search(
-        r"^export (async )?function createApp\b", path.read_text("utf-8"), re.MULTILINE
-    ):
+    if is_app(path.read_text("utf-8")):
         path, args = SNIPPETS / "serve.mjs", (str(path), *args)
     with tempfile.TemporaryFile() as out:
         argv = [*flags, path, *args]
@@ -324,6 +322,11 @@ def is_program(text: str) -> bool:
     one (it exports, listens, or is a worker) is run by a test of its own."""
     module = r"^(export\b|module\.exports\b|exports\.)|\bparentPort\b|listening on"
     return not re.search(module, text, re.MULTILINE)
+
+
+def is_app(text: str) -> bool:
+    """Whether a module exports the factory that `snippets/serve.mjs` serves."""
+    return bool(re.search(r"^export (async )?function createApp\b", text, re.MULTILINE))
 
 
 def output_mode(text: str) -> tuple[str, str]:

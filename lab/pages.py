@@ -72,7 +72,6 @@ _TYPED_VERSION = re.compile(
     r"(?P<since>\b(?i:since|before|until|from|in|after)\s+)?"
     r"(?P<name>[A-Za-z@][\w./@-]*)[ @]v?(?P<number>\d+\.\d+(?:\.\d+)?)\b"
 )
-_APP = re.compile(r"^export (?:async )?function createApp\b", re.MULTILINE)
 _RANGE = re.compile(r"^(.*\.[\w]+)((?::-?\d+)+(?:,.*)?)$")
 
 
@@ -1318,7 +1317,7 @@ def _counts(tree: Tree, page: Page) -> Iterator[Problem]:
             f"{len(page.claims)} of at least {CLAIMS} claims",
             "add a block `/// claim | What people say`, and its proof",
         )  # fmt: skip
-    figures = {key for _, key in page.figures}
+    figures = {key for _, key in page.figures if not key.endswith(".svg")}
     if len(figures) < FIGURES:
         yield Problem(
             "few-figures", f"{page.path}:1",
@@ -1366,19 +1365,10 @@ def _follow_ups(tree: Tree, page: Page) -> Iterator[Problem]:
 
 def _diagram(tree: Tree, page: Page) -> Iterator[Problem]:
     here = _section(page, "How it works")
-    drawn = any(
-        re.search(r"!\[[^\]]|<(?:svg|img|object)\b", line)
-        for number, line in page.open
-        if number in here
-    )
-    embedded = any(
-        owner is page and item.line in here and item.file.endswith(".svg")
-        for owner, item in tree.embeds
-    )
-    if not (drawn or embedded):
+    if not any(line in here and key.endswith(".svg") for line, key in page.figures):
         yield Problem(
             "no-diagram", _place(page, "How it works"), "no diagram of the mechanism",
-            "add an SVG with a text alternative, legible on light and dark",
+            "draw docs/assets/name.svg and show it: `/// figure | name.svg`",
         )  # fmt: skip
 
 
@@ -1390,7 +1380,7 @@ def _practice(tree: Tree, page: Page) -> Iterator[Problem]:
             "add a folder with task.md, start.mjs and solution.mjs",
         )  # fmt: skip
     if not any(
-        _APP.search(snippet.text) and not snippet.naive
+        node.is_app(snippet.text) and not snippet.naive
         for name, snippet in tree.snippets.items()
         if name.startswith(f"{topic}/")
     ):

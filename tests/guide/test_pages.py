@@ -33,7 +33,7 @@ ASKED = "".join(
 
 SECTIONS = {heading: f"Text of {heading.lower()}." for heading in pages.SKELETON}
 SECTIONS |= {
-    "How it works": "![The way that a request takes.](../assets/way.svg)",
+    "How it works": "/// figure | way.svg\nThe way that a request takes.\n///",
     "Show me": """
 ```js hl_lines="2"
 --8<-- "demo/order.mjs:order"
@@ -82,6 +82,7 @@ VALUE = {
     "what": "a lag", "source": "notebooks/demo.ipynb",
     "versions": {"express": "5.1.0"}, "date": "2026-01-02",
 }  # fmt: skip
+SVG = '<svg aria-label="What it shows."/>'
 PLOT_NAMES = ("lag-plot", "plot-2", "plot-3", "plot-4")
 EVIDENCE = {"lag": VALUE} | {
     name: {
@@ -97,8 +98,8 @@ CLEAN = {
     "has an id.\n---\n\n# Home { #top }\n",
     "docs/chapters/demo.md": CHAPTER,
     "docs/evidence/demo.json": json.dumps(EVIDENCE),
-    **{f"docs/evidence/demo/{name}.svg": "<svg/>" for name in PLOT_NAMES},
-    "docs/assets/way.svg": "<svg/>",
+    **{f"docs/evidence/demo/{name}.svg": SVG for name in PLOT_NAMES},
+    "docs/assets/way.svg": SVG,
     "snippets/demo/order.mjs": "// --8<-- [start:order]\nconsole.log('a');\n"
     "console.log('b');\n// --8<-- [end:order]\n",
     "snippets/demo/order.mjs.out": "a\nb\n",
@@ -379,7 +380,7 @@ LACKS = [
     ),
     ("follow-up-id", replace(PAGE, "    attrs: {id: ask-3}\n", "")),
     ("follow-up-id", replace(PAGE, "{id: ask-3}", "{class: ask-3}")),
-    ("no-diagram", replace(PAGE, "![The way", "[The way")),
+    ("no-diagram", replace(PAGE, "/// figure | way.svg", "/// note | way")),
     (
         "no-exercise",
         several(
@@ -446,13 +447,6 @@ COMPLETE = [
     append(f"\n```python\n{LONG}\n```\n"),
     append(f"\n<svg><text>\n{LONG}\n</text></svg>\n<!-- {LONG} -->\n"),
     append("- / | * " * 2200),
-    # a diagram may be drawn in the page, or embedded
-    replace(PAGE, "![The way that a request takes.](../assets/way.svg)", "<svg></svg>"),
-    replace(
-        PAGE,
-        "![The way that a request takes.](../assets/way.svg)",
-        '--8<-- "demo/way.svg"',
-    ),
     # another chapter's business, and other words
     add("snippets/other/x.mjs", "// TODO\n"),
     append("\nTodo lists, TODOS and to do.\n"),
