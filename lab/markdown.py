@@ -207,13 +207,12 @@ class Jumps(Treeprocessor):
             link.set("href", f"#{anchor}")
             link.tail = " · "
         versions = tree().versions
-        _element(
-            line,
-            "span",
-            "pn-note",
-            f"checked with Node {versions.get('node')}, "
-            f"Express {versions.get('express')}",
+        checked = (
+            f"checked with Node {versions.get('node')}, Express {versions.get('express')}"
         )
+        if dates := _dates("".join(top.itertext())):
+            checked += f"; measured {max(dates)}"
+        _element(line, "span", "pn-note", checked)
         root.insert(list(root).index(top) + 1, line)
 
 
@@ -248,6 +247,15 @@ def _claim(name: str, heard: str) -> pages.Claim | None:
             if claim.options.get("id") == name and claim.heard == heard:
                 return claim
     return None
+
+
+def _dates(heading: str) -> list[str]:
+    """When the evidence of the chapter with this heading was recorded."""
+    for topic, page in tree().chapters.items():
+        if any(level == 1 and text == heading for _, level, text, _ in page.headings):
+            found = tree().evidence.items()
+            return [e["date"] for key, e in found if key.startswith(f"{topic}/")]
+    return []
 
 
 def _how(entry: dict) -> str:
