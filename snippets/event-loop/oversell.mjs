@@ -1,5 +1,11 @@
 // --8<-- [start:oversell]
-import { setTimeout as query } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+async function charge(customer) {
+  await sleep(5);
+  if (customer === 'dan') throw new Error('dan: card refused');
+  return `${customer}: sold`;
+}
 
 let stock = 1;
 
@@ -8,14 +14,15 @@ async function order(customer) {
   if (stock < 1) return `${customer}: sold out`;
   stock -= 1;
   try {
-    await query(5); // charge the card
+    return await charge(customer);
   } catch (error) {
     stock += 1; // give back what was only reserved
     throw error;
   }
-  return `${customer}: sold`;
 }
 
 console.log(await Promise.all(['ann', 'bob', 'cy'].map(order)));
+stock = 1;
+console.log(await order('dan').catch((error) => error.message));
 console.log(`stock: ${stock}`);
 // --8<-- [end:oversell]

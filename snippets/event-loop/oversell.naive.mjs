@@ -1,13 +1,14 @@
 // --8<-- [start:oversell]
-import { setTimeout as query } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
+const charge = (customer) => sleep(5, `${customer}: sold`);
 let stock = 1;
 
 async function order(customer) {
   if (stock < 1) return `${customer}: sold out`;
-  await query(5); // charge the card; meanwhile everybody else gets here
+  const done = await charge(customer); // everybody else gets to the check
   stock -= 1;
-  return `${customer}: sold`;
+  return done;
 }
 
 console.log(await Promise.all(['ann', 'bob', 'cy'].map(order)));

@@ -2,10 +2,13 @@
 import express from 'express';
 import { Piscina } from 'piscina';
 
-export function createApp({ signal, threads = 1, waiting = 4 } = {}) {
+const WORKER = new URL('report.worker.mjs', import.meta.url).href;
+
+export function createApp(deps = {}) {
+  const { signal, worker = WORKER, threads = 1, waiting = 4 } = deps;
+  const { patience = 10_000 } = deps; // milliseconds
   // as many threads as cores may work; each has a heap of its own
-  const filename = new URL('report.worker.mjs', import.meta.url).href;
-  const pool = new Piscina({ filename, maxThreads: threads });
+  const pool = new Piscina({ filename: worker, maxThreads: threads });
   signal?.addEventListener('abort', () => pool.destroy());
   let pending = 0;
 
@@ -18,13 +21,13 @@ export function createApp({ signal, threads = 1, waiting = 4 } = {}) {
       return res.status(503).set('Retry-After', '5').json({ error: 'busy' });
     }
     pending += 1;
-    const tooLate = AbortSignal.timeout(10_000); // ends the thread as well
+    const late = AbortSignal.timeout(patience); // ends the thread as well
     try {
-      const report = await pool.run({ runs: 4_000_000 }, { signal: tooLate });
-      return res.json(report);
+      const task = { runs: 4_000_000 };
+      return res.json(await pool.run(task, { signal: late }));
     } catch (error) {
-      if (!tooLate.aborted) throw error;
-      return res.status(503).json({ error: 'took too long' });
+      if (!late.aborted) throw error;
+      return res.status(503).json({ error: 'not in time' });
     } finally {
       pending -= 1;
     }

@@ -159,7 +159,7 @@ def until(condition, seconds: float, what: str):
 EDITS = (
     ("chapters", "docs/chapters/event-loop.md", "means no locks", "means few locks"),
     ("chapters", "snippets/event-loop/order.mjs", "'main'", "'the main script'"),
-    ("notebooks", "notebooks/event-loop.ipynb", "It takes about", "It needs about"),
+    ("notebooks", "notebooks/event-loop.ipynb", "Seven experiments", "Seven trials"),
     ("chapters", "lab/markdown.py", '"checked with Node', '"tried out with Node'),
 )
 

@@ -106,5 +106,5 @@ def test_a_notebook_is_published_executed_only_if_its_cells_are_the_source(
     copy = tmp_path / source.name
     copy.write_text(source.read_text("utf-8"), "utf-8")
     assert site._executed(source) == (site.BUILD, "")
-    copy.write_text(source.read_text("utf-8").replace("It takes", "It took"), "utf-8")
+    copy.write_text(source.read_text("utf-8").replace("experiments", "trials"), "utf-8")
     assert "changed since" in site._executed(source)[1]
