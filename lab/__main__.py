@@ -65,10 +65,9 @@ def pages_(args) -> int:
 def test(args) -> int:
     """The gates, the deterministic tests in parallel, what they executed, then
     alone whatever is timed, notebooks last. Goes on after a failed step."""
-    from lab.repeat import DETERMINISTIC, TIMED
+    from lab.repeat import DETERMINISTIC, TIMED, only
 
     topic = _topic(args.topic)
-    only = [f"--topic={topic}"] if topic else []
     coverage = BUILD / "coverage"
     shutil.rmtree(coverage, ignore_errors=True)
     coverage.mkdir(parents=True)
@@ -78,11 +77,11 @@ def test(args) -> int:
         (
             "deterministic tests",
             lambda: _pytest(
-                "-n2", f"-m{DETERMINISTIC}", *only, GUIDE_COVERAGE=str(coverage)
+                "-n2", f"-m{DETERMINISTIC}", *only(topic), GUIDE_COVERAGE=str(coverage)
             ),
         ),
         ("every shown line ran", lambda: _unexecuted(topic)),
-        ("timed tests", lambda: _pytest(f"-m{TIMED}", *only)),
+        ("timed tests", lambda: _pytest(f"-m{TIMED}", *only(topic))),
         ("notebooks", lambda: _notebooks(topic)),
     )
     failed = []
@@ -110,13 +109,12 @@ def outputs(args) -> int:
 def evidence_(args) -> int:
     """Measure with recording on; publish a topic only if all of it passed."""
     from lab import evidence
-    from lab.repeat import TIMED
+    from lab.repeat import TIMED, only
 
     topic = _topic(args.topic)
-    only = [f"--topic={topic}"] if topic else []
     shutil.rmtree(evidence.STAGING, ignore_errors=True)
     record = {evidence.RECORD: str(evidence.STAGING)}
-    failed = _pytest(f"-m{TIMED}", *only, **record) or _notebooks(topic, **record)
+    failed = _pytest(f"-m{TIMED}", *only(topic), **record) or _notebooks(topic, **record)
     if failed:
         print("evidence: nothing was written, since something failed")
         return failed
@@ -220,9 +218,10 @@ def _unexecuted(topic: str | None) -> int:
 
 def _notebooks(topic: str | None, **env: str) -> int:
     from lab import notebook
+    from lab.repeat import NOTEBOOKS
 
     staged = notebook.stage(topic)
-    return _pytest("--nbmake", "--overwrite", *map(str, staged), **env)
+    return _pytest(*NOTEBOOKS, *map(str, staged), **env)
 
 
 def _pytest(*args: str, **env: str) -> int:

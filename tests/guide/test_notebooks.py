@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from lab import NOTEBOOKS, ROOT, SNIPPETS, GuideError, evidence, node, notebook
+from lab.repeat import NOTEBOOKS as RUN
 
 SETUP = "from lab import evidence, node\n%load_ext lab.notebook"
 
@@ -25,7 +26,7 @@ def run(folder, *sources: str, **env: str) -> subprocess.CompletedProcess:
     path = folder / "book.ipynb"
     path.write_text(json.dumps({**book, "nbformat": 4, "nbformat_minor": 5}))
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", str(path)],
+        [sys.executable, "-m", "pytest", *RUN, str(path)],
         cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
