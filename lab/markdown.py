@@ -94,6 +94,8 @@ class Claim(Block):
             fold.append(child)
         found = _claim(self.options["id"], self.argument)
         proofs = _element(fold, "ul", "pn-proofs")
+        if self.options["source"]:
+            _element(proofs, "li", "", f"said by: {self.options['source']}")
         for path, _, name in tree().proofs.get(found.key, []) if found else []:
             item = _element(proofs, "li")
             sentence = name.removeprefix("test_").replace("_", " ")

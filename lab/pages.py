@@ -439,7 +439,7 @@ def parse(path: str, text: str) -> Page:
         if options:
             if found := re.match(r"^ {4,}([\w-]+):\s*(.*?)\s*$", line):
                 if claim:
-                    claim.options[found[1]] = found[2]
+                    claim.options[found[1]] = found[2].strip("'\"")
                 elif blocks[-1][1] == "details":
                     page.details[-1].options[found[1]] = found[2]
                 for anchor in re.findall(r"\bid:\s*([\w-]+)", line):

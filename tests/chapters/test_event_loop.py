@@ -18,6 +18,12 @@ def output(snippet: str, *args: str, **env: str) -> list[str]:
     return node.run(snippet, *args, env=env).stdout.splitlines()
 
 
+def javascript(source: str, timeout: float = 20) -> str:
+    done = node.evaluate(source, timeout)
+    assert done.code == 0, done.stderr
+    return done.stdout
+
+
 def position(lines: list[str], text: str) -> int:
     return next(i for i, line in enumerate(lines) if text in line)
 
@@ -65,35 +71,82 @@ def test_dns_lookup_waits_for_a_pool_thread_and_dns_resolve_does_not():
 
 ASK_BY = """
 import { once } from 'node:events';
-import { createServer, get } from 'node:http';
+import { Agent, createServer, get } from 'node:http';
 import { stick } from './event-loop/stuck-pool.mjs';
 
 const server = createServer((req, res) => res.end('ok')).listen(0);
 await once(server, 'listening');
+
+async function ask(host, agent) {
+  const [response] = await once(get({ host, port: server.address().port, agent }),
+    'response');
+  await once(response.resume(), 'end');
+}
+
+const kept = new Agent({ keepAlive: true });
+await ask('localhost', kept);
 const release = stick(4);
 
 const answered = [];
-for (const host of ['localhost', '127.0.0.1']) {
-  get({ host, port: server.address().port, agent: false }, (response) => {
-    answered.push(host);
-    response.resume();
-  });
-}
-while (answered.length === 0) await new Promise(setImmediate);
-console.log(answered.join());
+const asked = [['new localhost'], ['new 127.0.0.1'], ['kept localhost', kept]]
+  .map(([name, agent = false]) => ask(name.split(' ')[1], agent)
+    .then(() => answered.push(name)));
+while (answered.length < 2) await new Promise(setImmediate);
 for (let turn = 0; turn < 10_000; turn += 1) await new Promise(setImmediate);
-console.log(answered.join());
+console.log(JSON.stringify(answered.sort()));
 await release();
-while (answered.length === 1) await new Promise(setImmediate);
-console.log(answered.join());
+await Promise.all(asked);
+console.log(answered.at(-1));
+kept.destroy();
 server.close();
 """
 
 
 @pytest.mark.claim("event-loop/more-threads-faster-http")
-def test_a_full_pool_stops_requests_by_name_and_not_those_by_address():
-    lines = node.evaluate(ASK_BY).stdout.splitlines()
-    assert lines == ["127.0.0.1", "127.0.0.1", "127.0.0.1,localhost"]
+def test_a_full_pool_stops_new_connections_by_name_and_nothing_else():
+    at_first, at_last = javascript(ASK_BY).splitlines()
+    assert json.loads(at_first) == ["kept localhost", "new 127.0.0.1"]
+    assert at_last == "new localhost"
+
+
+WHO_WAITS = """
+import { execFile } from 'node:child_process';
+import * as crypto from 'node:crypto';
+import dns from 'node:dns';
+import fs from 'node:fs';
+import zlib from 'node:zlib';
+import { stick } from './event-loop/stuck-pool.mjs';
+
+const calls = {
+  'fs.readFile': (done) => fs.readFile('package.json', done),
+  'fs.access': (done) => fs.access('.', done),
+  'dns.lookup': (done) => dns.lookup('localhost', done),
+  'crypto.pbkdf2': (done) => crypto.pbkdf2('a', 'b', 1, 16, 'sha256', done),
+  'crypto.scrypt': (done) => crypto.scrypt('a', 'b', 16, done),
+  'crypto.randomBytes': (done) => crypto.randomBytes(16, done),
+  'crypto.generateKeyPair': (done) => crypto.generateKeyPair('ed25519', {}, done),
+  'zlib.gzip': (done) => zlib.gzip('a', done),
+  'child_process.execFile': (done) => execFile(process.execPath, ['-v'], done),
+  setTimeout: (done) => setTimeout(done, 1),
+};
+const release = stick(4);
+const finished = new Set();
+const all = Object.entries(calls).map(([name, call]) => new Promise((resolve) => {
+  call(() => { finished.add(name); resolve(); });
+}));
+while (finished.size < 2) await new Promise(setImmediate);
+for (let turn = 0; turn < 20_000; turn += 1) await new Promise(setImmediate);
+console.log(JSON.stringify([...finished].sort()));
+await release();
+await Promise.all(all);
+console.log(finished.size);
+"""
+
+
+def test_files_names_hashes_keys_and_compression_wait_for_the_pool():
+    at_first, in_the_end = javascript(WHO_WAITS).splitlines()
+    assert json.loads(at_first) == ["child_process.execFile", "setTimeout"]
+    assert in_the_end == "10"
 
 
 @pytest.mark.claim("event-loop/single-threaded")
@@ -186,7 +239,7 @@ process.exit(0);
 
 @pytest.mark.claim("event-loop/max-queue-bounds")
 def test_piscina_does_not_count_tasks_with_a_signal_towards_max_queue():
-    refused, refused_with_a_signal = map(int, node.evaluate(QUEUE).stdout.split())
+    refused, refused_with_a_signal = map(int, javascript(QUEUE).split())
     assert refused >= 14
     assert refused_with_a_signal == 0
 
@@ -221,7 +274,7 @@ def test_safe_regex_is_wrong_both_ways_where_recheck_is_right():
 
 
 def test_the_naive_login_stays_silent_for_the_whole_flood_and_the_hardened_sheds_it():
-    answers = {}
+    answers, answered_before = {}, {}
     for snippet in ("event-loop/login.naive.mjs", "event-loop/login.mjs"):
         with node.serve(snippet) as server, server.client() as client:
             flood = [held_login(server) for _ in range(6)]
@@ -229,8 +282,11 @@ def test_the_naive_login_stays_silent_for_the_whole_flood_and_the_hardened_sheds
             for held in flood:
                 held.release()
             assert client.get("/health").status_code == 200
+            answered_before[snippet] = all(held.answered() for held in flood)
             answers[snippet] = sorted(held.answer()[0] for held in flood)
     assert answers["event-loop/login.naive.mjs"] == [401] * 6
+    # was the health check answered behind all six?
+    assert list(answered_before.values()) == [True, False]
     # two at once are hashed, the rest is told to come back
     assert answers["event-loop/login.mjs"] == [401] * 2 + [503] * 4
 
@@ -355,14 +411,14 @@ console.log(JSON.stringify({ quiet, stalled }));
 
 
 def test_a_stalled_loop_shows_in_its_delay_and_its_utilisation():
-    seen = json.loads(node.evaluate(WATCH % "await sleep(100);").stdout)
+    seen = json.loads(javascript(WATCH % "await sleep(100);"))
     assert seen["stalled"]["max"] > 200 > seen["quiet"]["p99"]
     assert seen["stalled"]["utilization"] > 0.5 > seen["quiet"]["utilization"]
 
 
 @pytest.mark.claim("event-loop/delay-sees-every-stall")
 def test_a_stall_that_begins_right_after_a_reset_is_not_recorded():
-    seen = json.loads(node.evaluate(WATCH % "").stdout)
+    seen = json.loads(javascript(WATCH % ""))
     assert seen["stalled"]["max"] < 200
     assert seen["stalled"]["utilization"] > 0.8  # which sees it all the same
 
@@ -484,7 +540,7 @@ def test_promise_all_has_everything_in_flight_at_once_and_map_bounded_only_its_l
     const results = await mapBounded(items, 10, query);
     console.log(peak, results.every((value, i) => value === 2 * i));
     """
-    assert node.evaluate(peaks).stdout == "1000\n10 true\n"
+    assert javascript(peaks) == "1000\n10 true\n"
 
 
 def test_a_failure_or_a_signal_stops_the_rest_of_a_bounded_map():
@@ -506,7 +562,7 @@ def test_a_failure_or_a_signal_stops_the_rest_of_a_bounded_map():
       .catch((error) => console.log(error.name));
     console.log(started < 10);
     """
-    assert node.evaluate(stops).stdout.split() == [
+    assert javascript(stops).split() == [
         "no",
         "luck",
         "true",
@@ -544,7 +600,7 @@ def test_after_an_uncaught_exception_the_handler_decides_and_the_request_is_lost
       }).on('error', () => {});
     });
     """
-    assert node.evaluate(swallow).stdout == "caught late\nno answer\n"
+    assert javascript(swallow) == "caught late\nno answer\n"
 
 
 def test_a_request_keeps_its_context_across_awaits():
@@ -579,4 +635,4 @@ def test_the_pool_size_is_read_once_when_the_pool_is_first_used():
     await statted;
     """
     # 8 was set before the pool's first use and counts; 16 came too late
-    assert node.evaluate(late).stdout == "false\n"
+    assert javascript(late) == "false\n"
