@@ -5,6 +5,7 @@ Text and axes take the page's text colour, series take `--pn-1` to `--pn-4`
 after the comma stand in. The drawing has no background.
 """
 
+import gzip
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ _STYLE = {
 }  # fmt: skip
 plt.rcParams.update(_STYLE)
 
-LIMIT = 200_000  # bytes of SVG; more than this is a scatter plot that wants bins
+LIMIT = 30_000  # bytes of gzipped SVG, since it comes with the page
 
 
 class FigureError(GuideError):
@@ -120,9 +121,10 @@ def render(key: str, drawing: Figure, alt: str) -> Svg:
         f'class="pn-figure" role="img" aria-label="{_attribute(alt)}">'
     )
     svg = head + svg[svg.index(">") + 1 :]
-    if len(svg) > LIMIT:
+    if (size := len(gzip.compress(svg.encode()))) > LIMIT:
         raise FigureError(
-            f"{key}: {len(svg)} bytes of SVG — plot fewer points: bin or thin them"
+            f"{key}: {size} bytes of gzipped SVG, at most {LIMIT} — plot fewer points: "
+            "bin or thin them"
         )
     return Svg(svg.strip())
 

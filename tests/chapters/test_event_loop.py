@@ -273,8 +273,8 @@ def test_safe_regex_is_wrong_both_ways_where_recheck_is_right():
     assert json.loads(done.stdout) == list(patterns.values())
 
 
-def test_the_naive_login_stays_silent_for_the_whole_flood_and_the_hardened_sheds_it():
-    answers, answered_before = {}, {}
+def test_the_naive_login_hashes_the_whole_flood_and_the_hardened_sheds_it():
+    answers = {}
     for snippet in ("event-loop/login.naive.mjs", "event-loop/login.mjs"):
         with node.serve(snippet) as server, server.client() as client:
             flood = [held_login(server) for _ in range(6)]
@@ -282,11 +282,8 @@ def test_the_naive_login_stays_silent_for_the_whole_flood_and_the_hardened_sheds
             for held in flood:
                 held.release()
             assert client.get("/health").status_code == 200
-            answered_before[snippet] = all(held.answered() for held in flood)
             answers[snippet] = sorted(held.answer()[0] for held in flood)
     assert answers["event-loop/login.naive.mjs"] == [401] * 6
-    # was the health check answered behind all six?
-    assert list(answered_before.values()) == [True, False]
     # two at once are hashed, the rest is told to come back
     assert answers["event-loop/login.mjs"] == [401] * 2 + [503] * 4
 

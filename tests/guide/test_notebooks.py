@@ -2,13 +2,15 @@
 
 import json
 import os
+import random
+import re
 import subprocess
 import sys
 
 import psutil
 import pytest
 
-from lab import NOTEBOOKS, ROOT, SNIPPETS, GuideError, evidence, node, notebook
+from lab import NOTEBOOKS, ROOT, SNIPPETS, GuideError, evidence, figure, node, notebook
 from lab.repeat import NOTEBOOKS as RUN
 
 SETUP = "from lab import evidence, node\n%load_ext lab.notebook"
@@ -172,6 +174,30 @@ def test_values_are_shown_with_three_digits_and_their_unit():
     assert shown(6.799, "ms") == "6.8 ms"
     assert shown(65.97, "×") == "66×"
     assert shown(12345.0, "requests") == "12\N{NARROW NO-BREAK SPACE}345 requests"
+
+
+def test_a_figure_owes_a_text_alternative_and_a_bounded_size():
+    drawing, axes = figure.plot()
+    axes.plot(range(3))
+    with pytest.raises(GuideError, match="demo/x: the text alternative has 5 characters"):
+        figure.publish("demo/x", drawing, "short", {}, source="t")
+    drawing, axes = figure.plot()
+    rng = random.Random(1)
+    axes.plot([rng.random() for _ in range(20_000)], ".")
+    with pytest.raises(GuideError, match=r"demo/x: \d+ bytes of gzipped SVG, at most"):
+        figure.render("demo/x", drawing, "what it shows")
+
+
+def test_figures_take_their_colours_from_the_page_and_share_no_ids():
+    texts = []
+    for name in ("demo/a", "demo/b"):
+        drawing, axes = figure.plot()
+        axes.plot(range(3))
+        texts.append(figure.render(name, drawing, "what it shows"))
+    assert "var(--pn-1, #0072b2)" in texts[0] and "var(--pn-ink" in texts[0]
+    assert "<style" not in texts[0] and "#123456" not in texts[0]
+    ids = [set(re.findall(r' id="([^"]+)"', text)) for text in texts]
+    assert ids[0] and not ids[0] & ids[1]
 
 
 def test_committed_notebooks_hold_no_output():
