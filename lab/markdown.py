@@ -212,7 +212,7 @@ class Jumps(Treeprocessor):
         checked = (
             f"checked with Node {versions.get('node')}, Express {versions.get('express')}"
         )
-        if dates := _dates("".join(top.itertext())):
+        if dates := _dates(top):
             checked += f"; measured {max(dates)}"
         _element(line, "span", "pn-note", checked)
         root.insert(list(root).index(top) + 1, line)
@@ -251,10 +251,15 @@ def _claim(name: str, heard: str) -> pages.Claim | None:
     return None
 
 
-def _dates(heading: str) -> list[str]:
+def _dates(top: etree.Element) -> list[str]:
     """When the evidence of the chapter with this heading was recorded."""
+    own = [top.text or ""]
+    for child in top:
+        if "headerlink" not in child.get("class", ""):
+            own += [*child.itertext(), child.tail or ""]
     for topic, page in tree().chapters.items():
-        if any(level == 1 and text == heading for _, level, text, _ in page.headings):
+        titles = [text for _, level, text, _ in page.headings if level == 1]
+        if "".join(own).strip() in titles:
             found = tree().evidence.items()
             return [e["date"] for key, e in found if key.startswith(f"{topic}/")]
     return []

@@ -22,6 +22,7 @@ from lab import BUILD, NOTEBOOKS, ROOT, GuideError
 
 log = logging.getLogger("mkdocs.lab.site")
 EXECUTED = BUILD / "notebooks"
+QUIET = {"NO_MKDOCS_2_WARNING": "1"}  # Material's notice about MkDocs 2
 
 
 # From a notebook's page: out goes 595 KB of JupyterLab's style, scripts from a CDN
@@ -62,23 +63,24 @@ def serve(port: int) -> None:
                 f"port {port}: something else listens there — stop it, or take "
                 f"another one: make serve PORT={port + 1}"
             ) from None
-    _mkdocs("serve", "--dev-addr", f"127.0.0.1:{port}")
+    # in place of this process, so that whoever ends it ends the server
+    address = f"127.0.0.1:{port}"
+    argv = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", address]
+    os.chdir(ROOT)
+    os.execve(sys.executable, argv, {**os.environ, **QUIET})
 
 
 def build(folder: Path | None = None) -> None:
     """`mkdocs build --strict`. Raises SiteError when it fails."""
-    _mkdocs("build", "--strict", *(["--site-dir", str(folder)] if folder else []))
-
-
-def _mkdocs(*args: str) -> None:
+    where = ["--site-dir", str(folder)] if folder else []
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", *args],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", *where],
         cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        env={**os.environ, **QUIET},
         check=False,
     )
     if done.returncode:
-        raise SiteError(f"mkdocs {args[0]}: failed — its warnings are above")
+        raise SiteError("mkdocs build: failed — its warnings are above")
 
 
 # --- hooks ---------------------------------------------------------------------

@@ -191,6 +191,8 @@ def test_serve_shows_edits_in_docs_snippets_notebooks_and_lab(copy):
             file.write_text(file.read_text("utf-8").replace(old, new, 1), "utf-8")
             mark = re.search(r"Edited \w+\.", new)[0]
             until(lambda: shows(page, mark), 60, f"{mark} on {page}")  # noqa: B023
+        os.kill(child.pid, signal.SIGTERM)  # this one alone, not its group
+        until(lambda: not process.survivors(token), 10, "the server is gone")
     except AssertionError:
         print((copy / "log").read_text("utf-8"))
         raise

@@ -1,5 +1,7 @@
 """The built site, opened in Chromium."""
 
+import re
+
 import pytest
 
 from lab import ROOT, browser, site
@@ -92,6 +94,7 @@ def test_the_built_chapter_shows_what_was_recorded(built):
     text = (built / "chapters/event-loop/index.html").read_text("utf-8")
     assert "{measured" not in text and "{version" not in text and "--8&lt;--" not in text
     assert 'id="claim-async-means-non-blocking"' in text
+    assert re.search(r"checked with Node [\d.]+, Express [\d.]+; measured [\d-]+<", text)
     assert "recorded, not asserted" in text and "asserted &gt; 3×" in text
     assert "login.naive.mjs — naive, not for use" in text
     assert (built / "evidence/event-loop.json").exists()
