@@ -3,6 +3,7 @@ clone, a skip in CI fails, and one topic can be run alone."""
 
 import contextlib
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def pytest_configure(config):
     ):
         (folder / below).mkdir()
         os.environ[name] = str(folder / below)
+    tempfile.tempdir = None  # somebody may have asked before, and it is remembered
 
 
 def pytest_unconfigure(config):
@@ -79,12 +81,16 @@ def pytest_runtest_makereport(item, call):
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item, nextitem):
     """Give what a test starts a token, and end what outlives the test."""
-    token = f"test-{os.getpid()}-{time.monotonic_ns()}"
+    outer = os.environ.get(process.TOKEN)  # a test run that a test started
+    token = f"{outer or ''}/test-{os.getpid()}-{time.monotonic_ns()}"
     os.environ[process.TOKEN] = token
     try:
         result = yield
     finally:
-        os.environ.pop(process.TOKEN)
+        if outer is None:
+            os.environ.pop(process.TOKEN)
+        else:
+            os.environ[process.TOKEN] = outer
     left = process.survivors(token)
     deadline = time.monotonic() + 3  # a Jupyter kernel takes a moment to go
     while left and time.monotonic() < deadline:

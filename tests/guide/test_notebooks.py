@@ -1,23 +1,37 @@
 """Faulty notebooks: each fails with a message that helps, and leaves nothing."""
 
+import contextlib
 import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from lab import NOTEBOOKS, ROOT, SNIPPETS, GuideError, evidence, figure, node, notebook
+from lab import (
+    NOTEBOOKS,
+    ROOT,
+    SNIPPETS,
+    GuideError,
+    evidence,
+    figure,
+    node,
+    notebook,
+    process,
+)
 from lab.repeat import NOTEBOOKS as RUN
 
 SETUP = "from lab import evidence, node\n%load_ext lab.notebook"
 
 
-def run(folder, *sources: str, **env: str) -> subprocess.CompletedProcess:
-    """Execute a notebook of these code cells as `make test` does."""
+def write(folder: Path, *sources: str) -> Path:
+    """A notebook of these code cells."""
     cells = [
         {"cell_type": "code", "id": f"cell-{i}", "source": source, "outputs": [],
          "metadata": {}, "execution_count": None}
@@ -27,8 +41,13 @@ def run(folder, *sources: str, **env: str) -> subprocess.CompletedProcess:
     book = {"cells": cells, "metadata": {"kernelspec": kernel}}
     path = folder / "book.ipynb"
     path.write_text(json.dumps({**book, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+def run(folder: Path, *sources: str, **env: str) -> subprocess.CompletedProcess:
+    """Execute a notebook of these code cells as `make test` does."""
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *RUN, str(path)],
+        [sys.executable, "-m", "pytest", *RUN, str(write(folder, *sources))],
         cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -70,6 +89,38 @@ def test_a_sound_notebook_passes_and_keeps_its_results(tmp_path):
     done = run(tmp_path, SETUP, "%%node\nimport 'express';\nconsole.log(6 * 7)")
     assert done.returncode == 0, done.stdout
     assert "42" in (tmp_path / "book.ipynb").read_text()
+
+
+def test_a_notebook_run_that_is_killed_leaves_no_process_and_no_file(tmp_path):
+    slow = "import time\nwith node.serve('event-loop/login.mjs') as s: time.sleep(60)"
+    book = write(tmp_path, SETUP, slow)
+    elsewhere = tmp_path / "elsewhere"  # what stands for /tmp
+    elsewhere.mkdir()
+    child, token = process.start(
+        [sys.executable, "-m", "pytest", *RUN, str(book)],
+        cwd=ROOT, env={"TMPDIR": str(elsewhere)},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not any("serve.mjs" in line for line in commands(token)):
+            assert time.monotonic() < deadline, "the notebook's server never came up"
+            time.sleep(0.1)
+        os.kill(child.pid, signal.SIGKILL)
+        while commands(token):
+            assert time.monotonic() < deadline, commands(token)
+            time.sleep(0.1)
+    finally:
+        process.end(child, token, grace=0)
+    assert not list(elsewhere.iterdir())
+
+
+def commands(token: str) -> list[str]:
+    """The command lines of what runs under `token`."""
+    found = []
+    for one in process.survivors(token):
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(one.cmdline()))
+    return found
 
 
 def test_a_server_that_a_notebook_forgets_ends_with_its_kernel(tmp_path):
