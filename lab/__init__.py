@@ -9,6 +9,7 @@ SNIPPETS = ROOT / "snippets"
 NOTEBOOKS = ROOT / "notebooks"
 EVIDENCE = ROOT / "docs" / "evidence"
 BUILD = ROOT / "build"  # git-ignored: whatever is made and may be thrown away
+EXECUTED = BUILD / "notebooks"  # where notebooks run, and are published from
 
 
 class GuideError(Exception):

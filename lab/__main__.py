@@ -56,10 +56,9 @@ def pages_(args) -> int:
     from lab import pages
 
     problems = pages.check(pages.read())
-    for problem in problems:
-        print(problem)
+    failed = _report(problems)
     print(f"pages: {len(problems)} problems" if problems else "pages: no problems")
-    return bool(problems)
+    return failed
 
 
 def test(args) -> int:
@@ -190,6 +189,13 @@ def _topic(name: str | None) -> str | None:
     return name
 
 
+def _report(problems: list) -> int:
+    """Print problems, one a line; 1 if there are any."""
+    for problem in problems:
+        print(problem)
+    return int(bool(problems))
+
+
 def _missing(topic: str | None) -> int:
     """Print what one chapter lacks, or every chapter."""
     from lab import pages
@@ -200,9 +206,7 @@ def _missing(topic: str | None) -> int:
         for chapter in ([topic] if topic else tree.chapters)
         for problem in pages.missing(tree, chapter)
     ]
-    for problem in problems:
-        print(problem)
-    return bool(problems)
+    return _report(problems)
 
 
 def _unexecuted(topic: str | None) -> int:
@@ -211,9 +215,7 @@ def _unexecuted(topic: str | None) -> int:
     problems = pages.unexecuted(pages.read(), node.executed(BUILD / "coverage"))
     if topic:
         problems = [p for p in problems if p.place.startswith(f"snippets/{topic}/")]
-    for problem in problems:
-        print(problem)
-    return bool(problems)
+    return _report(problems)
 
 
 def _notebooks(topic: str | None, **env: str) -> int:

@@ -192,7 +192,6 @@ def serve(
     flags: tuple[str, ...] = (),
     ready: float = 15,
     grace: float = 5,
-    forgiving: bool = False,
 ) -> Iterator[Server]:
     """Serve a snippet on a free port of 127.0.0.1 and stop it at the end.
 
@@ -200,7 +199,7 @@ def serve(
     other snippet must print `listening on http://127.0.0.1:PORT` itself.
     `ready` and `grace` are seconds: for that line, and from SIGTERM to its
     exit. Raises NodeError when it does not start, and when it does not stop by
-    itself (unless `forgiving`: a naive server may hang).
+    itself.
     """
     path = resolve(snippet)
     name = label(path)
@@ -209,18 +208,17 @@ def serve(
     with tempfile.TemporaryFile() as out:
         argv = [*flags, path, *args]
         child, token = _spawn(argv, {"PORT": "0", **(env or {})}, out, out)
-        stopped = True
         try:
             url, port = _listening(child, ready, out, name)
             yield Server(name, url, port, child.pid, child, out)
-            if child.poll() not in (None, 0) and not forgiving:
+            if child.poll() not in (None, 0):
                 raise NodeError(
                     f"{name}: ended while it was being served, with "
                     f"{child.returncode}{_hint(_read(out, name))}"
                 )
         finally:
             stopped = process.end(child, token, grace)
-        if not stopped and not forgiving:
+        if not stopped:
             raise NodeError(
                 f"{name}: still ran {grace:g} s after SIGTERM and was killed — "
                 "close the server and what it holds when SIGTERM arrives"

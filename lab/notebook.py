@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-from lab import BUILD, NOTEBOOKS, ROOT, SNIPPETS, GuideError, node, pages, process
+from lab import EXECUTED, NOTEBOOKS, ROOT, SNIPPETS, GuideError, node, pages, process
 
 WORK = ROOT / "work"
-STAGED = BUILD / "notebooks"
 
 
 class NotebookError(GuideError):
@@ -154,9 +153,9 @@ def stage(topic: str | None = None) -> list[Path]:
 
     The site publishes them from there, with their results.
     """
-    STAGED.mkdir(parents=True, exist_ok=True)
+    EXECUTED.mkdir(parents=True, exist_ok=True)
     copies = []
     for source in sorted(NOTEBOOKS.glob(f"{topic or '*'}.ipynb")):
-        shutil.copyfile(source, STAGED / source.name)
-        copies.append(STAGED / source.name)
+        shutil.copyfile(source, EXECUTED / source.name)
+        copies.append(EXECUTED / source.name)
     return copies

@@ -18,12 +18,10 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from lab import BUILD, NOTEBOOKS, ROOT, GuideError
+from lab import BUILD, EXECUTED, NOTEBOOKS, ROOT, GuideError
 
 log = logging.getLogger("mkdocs.lab.site")
-EXECUTED = BUILD / "notebooks"
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}  # Material's notice about MkDocs 2
-
 
 # From a notebook's page: out goes 595 KB of JupyterLab's style, scripts from a CDN
 # and copy buttons that bring each cell's text a second time. Code becomes a code

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from lab import ROOT, load, process
+from lab import ROOT, load, node, process
 
 # from the roof to the ground: a module imports only what stands behind it
 LAYERS = (
@@ -125,6 +125,15 @@ def test_load_goes_to_this_machine_only_and_is_bounded():
             load.closed_loop(url, connections=1, seconds=1)
     with pytest.raises(load.LoadError, match="too much"):
         load.open_loop("http://127.0.0.1:9/", rate=100_000, seconds=1)
+
+
+def test_closed_and_open_loop_load_a_server():
+    with node.serve("event-loop/login.mjs") as server:
+        health = f"{server.url}/health"
+        closed = load.closed_loop(health, connections=2, seconds=1)
+        answers = load.open_loop(health, rate=20, seconds=0.5)
+    assert closed["2xx"] > 0 and closed["non2xx"] == closed["errors"] == 0
+    assert [answer.status for answer in answers] == [200] * 10
 
 
 # --- a copy of the guide, to serve and to break ----------------------------------
