@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gzip
 import http.server
 import shutil
 import threading
@@ -45,19 +46,62 @@ def chromium() -> Iterator["object"]:
 
 
 @contextlib.contextmanager
-def static(folder: Path) -> Iterator[str]:
-    """Serve a folder on a free port of 127.0.0.1; yields the URL, without slash."""
-    handler = functools.partial(_Quiet, directory=str(folder))
+def static(folder: Path, prefix: str = "", *, headers: bool = False) -> Iterator[str]:
+    """Serve a folder on a free port of 127.0.0.1 as a static host would: gzipped,
+    under a path (`prefix`, e.g. "/guide"), with 404.html for what is not there, and
+    with the response headers of its `_headers` file if `headers`. Yields the URL,
+    without slash at the end."""
+    handler = functools.partial(
+        _Static,
+        directory=str(folder),
+        prefix=prefix,
+        extra=_headers(folder / "_headers") if headers else [],
+    )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://127.0.0.1:{server.server_port}{prefix}"
         finally:
             server.shutdown()
             thread.join()
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+def _headers(file: Path) -> list[tuple[str, str]]:
+    """What stands under `/*` in a `_headers` file, as hosts of static sites read it."""
+    lines = file.read_text("utf-8").splitlines()
+    pairs = (line.partition(":") for line in lines if line.startswith(" "))
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+class _Static(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps connections, as every host does
+
+    def __init__(self, *args, prefix: str, extra: list[tuple[str, str]], **options):
+        self.prefix, self.extra = prefix, extra
+        super().__init__(*args, **options)
+
+    def do_GET(self):
+        file = Path(self.translate_path(self.path.removeprefix(self.prefix)))
+        if file.is_dir():
+            file /= "index.html"
+        status = 200
+        if not self.path.startswith(f"{self.prefix}/") or not file.is_file():
+            status, file = 404, Path(self.directory, "404.html")
+        body = file.read_bytes() if file.is_file() else b"not found"
+        kind = self.guess_type(str(file))
+        text = kind.startswith("text/") or kind.endswith(("json", "javascript", "xml"))
+        self.send_response(status)
+        if text and "gzip" in self.headers.get("Accept-Encoding", ""):
+            body = gzip.compress(body, mtime=0)
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Type", f"{kind}; charset=utf-8" if text else kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "max-age=600")
+        for name, value in self.extra:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
     def log_message(self, format, *args):
         pass
