@@ -13,15 +13,22 @@ export default [
   {
     rules: {
       'n/prefer-node-protocol': 'error',
-      'no-restricted-syntax': ['error', {
-        selector: "CallExpression[callee.property.name='listen'] > "
-          + 'Literal.arguments:first-child[value>0]',
-        message: 'a fixed port: listen on process.env.PORT, which tests set to 0',
-      }],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            "CallExpression[callee.property.name='listen'] > " +
+            'Literal.arguments:first-child[value>0]',
+          message:
+            'a fixed port: listen on process.env.PORT, which tests set to 0',
+        },
+      ],
       // deprecated in the documentation only, so no run would warn
-      'no-restricted-properties': ['error',
+      'no-restricted-properties': [
+        'error',
         { property: 'isMaster', message: 'its name is isPrimary' },
-        { property: 'setupMaster', message: 'its name is setupPrimary' }],
+        { property: 'setupMaster', message: 'its name is setupPrimary' },
+      ],
       'no-unused-vars': ['error', { argsIgnorePattern: '^(req|res|next)$' }],
       'prefer-const': 'error',
       'no-var': 'error',

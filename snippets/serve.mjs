@@ -6,7 +6,9 @@ import { pathToFileURL } from 'node:url';
 
 const [file] = process.argv.slice(2);
 if (!file) {
-  console.error('usage: node serve.mjs FILE   (a module that exports createApp)');
+  console.error(
+    'usage: node serve.mjs FILE   (a module that exports createApp)',
+  );
   process.exit(2);
 }
 

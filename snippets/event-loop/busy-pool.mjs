@@ -10,10 +10,11 @@ import { createServer, get } from 'node:http';
 import { promisify } from 'node:util';
 import { answer } from './name-server.mjs';
 
-const server = createServer((req, res) => res.end('ok')).listen(0, '127.0.0.1');
-await once(server, 'listening');
+const server = createServer((req, res) => res.end('ok'));
+await once(server.listen(0, '127.0.0.1'), 'listening');
 const names = createSocket('udp4', (query, from) =>
-  names.send(answer(query), from.port)).bind(0, '127.0.0.1');
+  names.send(answer(query), from.port),
+).bind(0, '127.0.0.1');
 await once(names, 'listening');
 const resolver = new Resolver();
 resolver.setServers([`127.0.0.1:${names.address().port}`]);

@@ -4,7 +4,8 @@ import { setTimeout as query } from 'node:timers/promises';
 
 const request = new AsyncLocalStorage();
 
-function log(message) { // no request passed in: it comes along by itself
+// no request passed in: it comes along by itself
+function log(message) {
   console.log(`[${request.getStore() ?? 'no request'}] ${message}`);
 }
 

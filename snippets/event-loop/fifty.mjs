@@ -7,7 +7,8 @@ await once(server.listen(0, '127.0.0.1'), 'listening');
 const { port } = server.address();
 
 // --8<-- [start:fifty]
-async function slowRequest() { // the server takes 100 ms to answer
+// the server takes 100 ms to answer
+async function slowRequest() {
   const asked = get({ port, host: '127.0.0.1', agent: new Agent() });
   const [response] = await once(asked, 'response');
   await once(response.resume(), 'end');

@@ -7,7 +7,8 @@ setImmediate(() => order.push('setImmediate'));
 process.on('exit', () => console.log(order[0]));
 
 const [milliseconds] = process.argv.slice(2);
-if (milliseconds) { // blocks the thread, as loading modules would
+// blocks the thread, as loading modules would
+if (milliseconds) {
   const nothing = new Int32Array(new SharedArrayBuffer(4));
   Atomics.wait(nothing, 0, 0, Number(milliseconds));
 }

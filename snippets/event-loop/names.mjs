@@ -7,7 +7,8 @@ import { answer } from './name-server.mjs';
 import { stick } from './stuck-pool.mjs';
 
 const nameServer = createSocket('udp4', (query, from) =>
-  nameServer.send(answer(query), from.port)).bind(0, '127.0.0.1');
+  nameServer.send(answer(query), from.port),
+).bind(0, '127.0.0.1');
 await once(nameServer, 'listening');
 
 // --8<-- [start:names]

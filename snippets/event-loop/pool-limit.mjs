@@ -5,8 +5,8 @@ import { stat } from 'node:fs/promises';
 import { createServer, get } from 'node:http';
 import { stick } from './stuck-pool.mjs';
 
-const server = createServer((req, res) => res.end('ok')).listen(0, '127.0.0.1');
-await once(server, 'listening');
+const server = createServer((req, res) => res.end('ok'));
+await once(server.listen(0, '127.0.0.1'), 'listening');
 
 async function request() {
   const { port } = server.address();
@@ -29,8 +29,11 @@ do {
 } while (!statDone && answers < 500);
 
 console.log(`${count} threads stuck`);
-console.log(statDone ? 'fs.stat: finished'
-  : `fs.stat: still waiting after ${answers} HTTP answers`);
+console.log(
+  statDone
+    ? 'fs.stat: finished'
+    : `fs.stat: still waiting after ${answers} HTTP answers`,
+);
 await release();
 await statted;
 // --8<-- [end:pool-limit]

@@ -1,7 +1,10 @@
 // TODO runs, and fails the checks for the reason that the chapter teaches.
 import express from 'express';
 
-const CATALOGUE = new Map([['mug', 900], ['pen', 150]]);
+const CATALOGUE = new Map([
+  ['mug', 900],
+  ['pen', 150],
+]);
 
 export function createApp() {
   const app = express();
