@@ -23,7 +23,6 @@ pymdownx.blocks are used, so any builder that runs those can show the pages.
 import posixpath
 import re
 import xml.etree.ElementTree as etree
-from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,21 +34,26 @@ from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block, type_html_identifier, type_string_in
 
 from lab import pages
+from lab.elements import (
+    circumstances,
+    element,
+    evidence_of,
+    how,
+    measured_on,
+    measurements,
+    source_link,
+    tests,
+    tree,
+)
 from lab.evidence import shown
+from lab.overview import Ledger, Questions
 
-SIGNS = {"right": "✓", "wrong": "✗", "depends": "±"}
 JUMPS = {
     "30 seconds": "in-thirty-seconds",
     "mechanism": "how-it-works",
     "proof": "on-trial",
     "follow-ups": "ask-next",
 }
-
-
-@cache
-def tree() -> pages.Tree:
-    """The guide, read once a build (`lab.site` reloads this module for each)."""
-    return pages.read()
 
 
 class Claim(Block):
@@ -67,47 +71,31 @@ class Claim(Block):
         return bool(self.options["id"] and self.options["verdict"])
 
     def on_create(self, parent):
-        verdict = self.options["verdict"]
-        section = etree.SubElement(
-            parent,
-            "section",
-            {"class": f"pn-claim pn-{verdict}", "id": f"claim-{self.options['id']}"},
-        )
-        heard = _element(section, "p", "pn-heard")
-        badge = _element(heard, "strong", "pn-verdict")
-        sign = _element(badge, "span", "pn-sign", SIGNS[verdict])
-        sign.set("aria-hidden", "true")
-        sign.tail = f" {verdict}"
-        badge.tail = " "
-        _element(heard, "q", "", self.argument)
-        link = _element(heard, "a", "headerlink", "¶")
-        link.set("href", f"#claim-{self.options['id']}")
-        link.set("title", "Link to this claim")
+        verdict, name = self.options["verdict"], self.options["id"]
+        section = element(parent, "section", f"pn-claim pn-{verdict}")
+        # a heading: search finds it, and `toc` gives it its permanent link
+        heard = element(section, "h3", "pn-heard", id=f"claim-{name}")
+        element(heard, "span", "pn-verdict", verdict).tail = " "
+        element(heard, "q", text=self.argument)
         return section
 
     def on_end(self, block):
         rest = list(block)[2:]
-        fold = _element(block, "details", "pn-fold")
-        _element(fold, "summary", "", "Evidence")
+        fold = element(block, "details", "pn-fold")
+        element(fold, "summary", text="Evidence")
         for child in rest:
             block.remove(child)
             fold.append(child)
-        found = _claim(self.options["id"], self.argument)
-        proofs = _element(fold, "ul", "pn-proofs")
+        proofs = element(fold, "ul", "pn-proofs")
         if self.options["source"]:
-            _element(proofs, "li", "", f"said by: {self.options['source']}")
-        for path, _, name in tree().proofs.get(found.key, []) if found else []:
-            item = _element(proofs, "li")
-            sentence = name.removeprefix("test_").replace("_", " ")
-            _element(item, "span", "", f"test: {sentence} ").tail = " "
-            _element(item, "code", "", path)
-        keys = pages.MEASURED.findall(found.body) if found else []
-        if found and found.key in tree().evidence:
-            keys.append(found.key)
-        for key in dict.fromkeys(keys):
-            entry = tree().evidence.get(key)
-            if entry and "value" in entry:
-                _element(proofs, "li", "", f"measured: {entry['what']} — {_how(entry)}")
+            element(proofs, "li", text=f"said by: {self.options['source']}")
+        if not (found := _claim(self.options["id"], self.argument)):
+            return
+        for sentence, path, line in tests(found):
+            item = element(proofs, "li", text=f"test: {sentence} ")
+            source_link(item, self.config["repo_url"], path, line)
+        for entry in measurements(found):
+            element(proofs, "li", text=f"measured: {entry['what']} — {how(entry)}")
 
 
 class Figure(Block):
@@ -128,25 +116,52 @@ class Figure(Block):
         path = pages.drawing(tree(), name)
         svg = tree().files.get(path or "", "")
         # wide drawings scroll on narrow screens, so the box takes the keyboard
-        box = _element(figure, "div", "pn-scroll", self.md.htmlStash.store(svg))
+        box = element(figure, "div", "pn-scroll", self.md.htmlStash.store(svg))
         box.set("tabindex", "0")
         box.set("role", "group")
         box.set("aria-label", "figure")
-        return _element(figure, "figcaption")
+        return element(figure, "figcaption")
 
     def on_end(self, block):
         key = self.argument.strip()
         entry = tree().evidence.get(key)
         if not entry:
             return
-        note = _element(block, "p", "pn-note", f"{_circumstances(entry)} · ")
-        link = _element(note, "a", "", "data")
+        note = element(block, "p", "pn-note", f"{circumstances(entry)} · ")
+        link = element(note, "a", text="data")
         here = next(
             (p.path for p in tree().pages.values() if key in dict(p.figures).values()),
             "docs/chapters/",
         )
         target = f"docs/evidence/{key.split('/')[0]}.json"
         link.set("href", posixpath.relpath(target, posixpath.dirname(here)))
+
+
+class Notebook(Block):
+    """A chapter's notebook: read, run here, run in Binder, download."""
+
+    NAME = "notebook"
+    ARGUMENT = True
+
+    def on_create(self, parent):
+        return element(parent, "p", "pn-notebook")
+
+    def on_end(self, block):
+        topic = self.argument.strip()
+        block.text = "The notebook measures what this chapter claims. "
+        link = element(block, "a", text="Read it with its results")
+        link.set("href", f"../notebooks/{topic}.ipynb")
+        # as HTML, since MkDocs takes links for pages of its own
+        file = f"../../notebooks/{topic}/{topic}.ipynb"
+        link.tail = self.md.htmlStash.store(
+            f', <a href="{file}" download>download it</a>'
+        )
+        if binder := binder_link(self.config["repo_url"], topic):
+            link.tail += ", "
+            link = element(block, "a", text="run it in Binder", href=binder)
+            link.tail = ""
+        link.tail += ", or open it here: "
+        element(block, "code", text=f"make notebook TOPIC={topic}").tail = "."
 
 
 class Measured(InlineProcessor):
@@ -158,7 +173,7 @@ class Measured(InlineProcessor):
             return None, None, None  # the gate names page and line
         element = etree.Element("data", {"class": "pn-measured"})
         element.set("value", str(entry["value"]))
-        element.set("title", f"{entry['what']}: {_how(entry)}")
+        element.set("title", f"{entry['what']}: {how(entry)}")
         element.text = shown(entry)
         return element, match.start(0), match.end(0)
 
@@ -205,21 +220,43 @@ class Jumps(Treeprocessor):
             return
         line = etree.Element("p", {"class": "pn-jumps"})
         for text, anchor in JUMPS.items():
-            link = _element(line, "a", "", text)
+            link = element(line, "a", text=text)
             link.set("href", f"#{anchor}")
             link.tail = " · "
         versions = tree().versions
         checked = (
             f"checked with Node {versions.get('node')}, Express {versions.get('express')}"
         )
-        if dates := _dates(top):
-            checked += f"; measured {max(dates)}"
-        _element(line, "span", "pn-note", checked)
+        topic = _topic(top)
+        if topic and (date := measured_on(evidence_of(topic))):
+            checked += f"; measured {date}"
+        element(line, "span", "pn-note", checked)
         root.insert(list(root).index(top) + 1, line)
+
+
+class LinkedFolds(Treeprocessor):
+    """A fold that has an id gets a heading: so it has a permanent link (from `toc`),
+    and search finds it."""
+
+    def run(self, root):
+        for fold in root.iter("details"):
+            summary = fold.find("summary")
+            if summary is None or not (name := fold.attrib.pop("id", "")):
+                continue
+            heading = etree.Element("h3", {"id": name})
+            heading.text, summary.text = summary.text, None
+            heading.extend(summary)
+            for child in list(summary):
+                summary.remove(child)
+            summary.append(heading)
 
 
 class GuideExtension(BlocksExtension):
     """Everything above, for `markdown_extensions: [lab.markdown]`."""
+
+    def __init__(self, **options):
+        self.config = {"repo_url": ["", "where the sources are, for links to proofs"]}
+        super().__init__(**options)
 
     def extendMarkdown(self, md):
         super().extendMarkdown(md)
@@ -230,17 +267,26 @@ class GuideExtension(BlocksExtension):
         md.inlinePatterns.register(measured, "pn-measured", 185)
         version = Version(pages.VERSION.pattern, md)
         md.inlinePatterns.register(version, "pn-version", 185)
+        # after inline patterns (20), before toc (5)
+        md.treeprocessors.register(LinkedFolds(md), "pn-folds", 10)
         # after toc (5) has given the headings their ids
         md.treeprocessors.register(Jumps(md), "pn-jumps", 4)
 
     def extendMarkdownBlocks(self, md, block_mgr):
-        block_mgr.register(Claim, self.getConfigs())
-        block_mgr.register(Figure, self.getConfigs())
+        for block in (Claim, Figure, Notebook, Questions, Ledger):
+            block_mgr.register(block, self.getConfigs())
 
 
 def makeExtension(**options) -> Extension:
     """The entry point that Python-Markdown looks for."""
     return GuideExtension(**options)
+
+
+def binder_link(repo: str, topic: str) -> str:
+    """Where a notebook runs in Binder; empty unless the repository is on GitHub."""
+    found = re.fullmatch(r"https://github\.com/([^/]+/[^/]+?)(?:\.git)?/?", repo)
+    path = f"notebooks/{topic}.ipynb"
+    return f"https://mybinder.org/v2/gh/{found[1]}/main?labpath={path}" if found else ""
 
 
 def _claim(name: str, heard: str) -> pages.Claim | None:
@@ -251,45 +297,13 @@ def _claim(name: str, heard: str) -> pages.Claim | None:
     return None
 
 
-def _dates(top: etree.Element) -> list[str]:
-    """When the evidence of the chapter with this heading was recorded."""
+def _topic(top: etree.Element) -> str:
+    """The chapter with this heading."""
     own = [top.text or ""]
     for child in top:
         if "headerlink" not in child.get("class", ""):
             own += [*child.itertext(), child.tail or ""]
     for topic, page in tree().chapters.items():
-        titles = [text for _, level, text, _ in page.headings if level == 1]
-        if "".join(own).strip() in titles:
-            found = tree().evidence.items()
-            return [e["date"] for key, e in found if key.startswith(f"{topic}/")]
-    return []
-
-
-def _how(entry: dict) -> str:
-    """How a value was got: samples, spread, bound, circumstances."""
-    parts = [shown(entry)]
-    if entry["n"] > 1:
-        low, high = ({**entry, "value": value} for value in entry["spread"])
-        parts.append(f"median of {entry['n']}, {shown(low)} to {shown(high)}")
-    bounds = [
-        f"{sign} {shown({**entry, 'value': entry[bound]})}"
-        for bound, sign in (("above", ">"), ("below", "<"))
-        if entry.get(bound) is not None
-    ]
-    parts.append(
-        f"asserted {' and '.join(bounds)}" if bounds else "recorded, not asserted"
-    )
-    return ", ".join([*parts, _circumstances(entry)])
-
-
-def _circumstances(entry: dict) -> str:
-    versions = ", ".join(
-        f"{name.capitalize()} {version}" for name, version in entry["versions"].items()
-    )
-    return f"{versions}, {entry['date']}"
-
-
-def _element(parent, tag: str, css: str = "", text: str | None = None):
-    element = etree.SubElement(parent, tag, {"class": css} if css else {})
-    element.text = text
-    return element
+        if "".join(own).strip() == pages.question(page):
+            return topic
+    return ""

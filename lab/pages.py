@@ -366,6 +366,21 @@ def _natural(part: str) -> tuple[int, int, str]:
     return (0, int(part), "") if part.isdigit() else (1, 0, part)
 
 
+def title(page: Page) -> str:
+    """A page's short title, as in the navigation."""
+    return str(page.meta.get("title", page.topic))
+
+
+def question(page: Page) -> str:
+    """A chapter's question: its first heading."""
+    return next((text for _, level, text, _ in page.headings if level == 1), "")
+
+
+def finding(claim: Claim) -> str:
+    """The Markdown of a claim's finding: its first paragraph."""
+    return re.split(r"\n\s*\n", claim.body.strip(), maxsplit=1)[0]
+
+
 # --- parsing -----------------------------------------------------------------
 
 

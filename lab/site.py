@@ -12,13 +12,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urljoin
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from lab import BUILD, EXECUTED, NOTEBOOKS, ROOT, GuideError
+from lab import BUILD, EXECUTED, NOTEBOOKS, ROOT, GuideError, markdown, publish
 
 log = logging.getLogger("mkdocs.lab.site")
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}  # Material's notice about MkDocs 2
@@ -86,8 +87,20 @@ def build(folder: Path | None = None) -> None:
 # `lab.site` as it is now, so that an edit anywhere in lab/ shows at the next build.
 
 
+_MODULES = (
+    "process", "node", "evidence", "pages", "elements", "overview", "markdown",
+    "publish", "site",
+)  # fmt: skip
+_served = False
+
+
+def on_startup(command, dirty):
+    global _served
+    _served = command == "serve"
+
+
 def on_pre_build(config):
-    for module in ("process", "node", "evidence", "pages", "markdown", "site"):
+    for module in _MODULES:
         importlib.reload(importlib.import_module(f"lab.{module}"))
 
 
@@ -99,8 +112,12 @@ def on_files(files, config):
 
 def on_page_content(html, page, config, files):
     if page.file.src_uri.endswith(".ipynb"):
-        return sys.modules["lab.site"].notebook_page(html, page)
+        return sys.modules["lab.site"].notebook_page(html, page, config)
     return None
+
+
+def on_post_build(config):
+    sys.modules["lab.site"].publish_site(config, served=_served)
 
 
 def bring_notebooks(files: Files, config: MkDocsConfig) -> None:
@@ -140,7 +157,18 @@ def _executed(source: Path) -> tuple[Path, str]:
     return BUILD, ""
 
 
-def notebook_page(html: str, page: Page) -> str:
+def publish_site(config: MkDocsConfig, *, served: bool) -> None:
+    """The feed, and the policy, which live reload's own script would offend."""
+    folder = Path(config["site_dir"])
+    if url := config["site_url"]:
+        page = (folder / "changelog" / "index.html").read_text("utf-8")
+        text = publish.feed(page, urljoin(url, "changelog/"), config["site_name"])
+        (folder / "changelog.xml").write_text(text, "utf-8")
+    if not served:
+        publish.secure(folder)
+
+
+def notebook_page(html: str, page: Page, config: MkDocsConfig) -> str:
     """A notebook's page made light, with a line that says how it was made."""
     page.meta.setdefault("search", {"exclude": True})  # "In [1]: Copied!"
     topic = Path(page.file.src_uri).stem
@@ -151,8 +179,12 @@ def notebook_page(html: str, page: Page) -> str:
     how = "with the results of its last run"
     if "jp-OutputArea-output" not in html:
         how = "without results: it was not run before this build"
-    chapter = f"../../chapters/{topic}/"
-    return (
-        f'<p class="pn-note">The notebook of <a href="{chapter}">this chapter</a>, '
-        f"{how}.</p>{html}"
-    )
+    links = [
+        f'<a href="../../chapters/{topic}/">its chapter</a>',
+        f'<a href="{topic}.ipynb" download>download</a>',
+    ]
+    repo = config["repo_url"] or ""
+    if binder := markdown.binder_link(repo, topic):
+        links.append(f'<a href="{binder}">run it in Binder</a>')
+        page.edit_url = f"{repo.rstrip('/')}/edit/main/notebooks/{topic}.ipynb"
+    return f'<p class="pn-note">A notebook, {how} · {" · ".join(links)}</p>{html}'

@@ -1,0 +1,83 @@
+"""What the blocks of the Markdown extension share: the tree, and how a proof or a
+measurement is shown."""
+
+import xml.etree.ElementTree as etree
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+
+from lab import pages
+from lab.evidence import shown
+
+
+@cache
+def tree() -> pages.Tree:
+    """The guide, read once a build (`lab.site` reloads this module for each)."""
+    return pages.read()
+
+
+def element(parent, tag: str, css: str = "", text: str | None = None, **attributes: str):
+    """A new child of `parent`. `text` is read as inline Markdown later on."""
+    attributes |= {"class": css} if css else {}
+    child = etree.SubElement(parent, tag, attributes)
+    child.text = text
+    return child
+
+
+def how(entry: Mapping) -> str:
+    """How a value was got: samples, spread, bound, circumstances."""
+    parts = [shown(entry)]
+    if entry["n"] > 1:
+        low, high = ({**entry, "value": value} for value in entry["spread"])
+        parts.append(f"median of {entry['n']}, {shown(low)} to {shown(high)}")
+    bounds = [
+        f"{sign} {shown({**entry, 'value': entry[bound]})}"
+        for bound, sign in (("above", ">"), ("below", "<"))
+        if entry.get(bound) is not None
+    ]
+    parts.append(
+        f"asserted {' and '.join(bounds)}" if bounds else "recorded, not asserted"
+    )
+    return ", ".join([*parts, circumstances(entry)])
+
+
+def circumstances(entry: Mapping) -> str:
+    """The versions and the date of a recorded entry."""
+    versions = ", ".join(
+        f"{name.capitalize()} {version}" for name, version in entry["versions"].items()
+    )
+    return f"{versions}, {entry['date']}"
+
+
+def tests(claim: pages.Claim) -> Iterator[tuple[str, str, int]]:
+    """The tests that prove a claim: name as a sentence, file, line."""
+    for path, line, name in tree().proofs.get(claim.key, []):
+        yield name.removeprefix("test_").replace("_", " "), path, line
+
+
+def measurements(claim: pages.Claim) -> list[dict]:
+    """The recorded values that a claim shows, or that prove it."""
+    keys = [*pages.MEASURED.findall(claim.body), claim.key]
+    found = (tree().evidence.get(key) for key in dict.fromkeys(keys))
+    return [entry for entry in found if entry and "value" in entry]
+
+
+def measured_on(entries: Iterable[Mapping]) -> str:
+    """The newest date among recorded entries; empty when there are none."""
+    return max((entry["date"] for entry in entries), default="")
+
+
+def source_link(parent, repo: str, path: str, line: int = 0):
+    """A file of the repository: linked, when it is known where that is."""
+    code = etree.Element("code")
+    code.text = path
+    if repo:
+        anchor = f"#L{line}" if line else ""
+        href = f"{repo.rstrip('/')}/blob/main/{path}{anchor}"
+        parent = element(parent, "a", href=href)
+    parent.append(code)
+
+
+def evidence_of(topic: str) -> list[dict]:
+    """Everything recorded for a chapter."""
+    found = tree().evidence.items()
+    return [entry for key, entry in found if key.startswith(f"{topic}/")]
