@@ -8,12 +8,12 @@ E ?=
 
 UV := .uv/bin/uv
 RUN := .venv/bin/python -m lab
-UV_PIN := uv$(shell sed -n 's/^required-version = "\(.*\)".*/\1/p' pyproject.toml)
+UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 # npm and node come from PyPI with everything else
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat notebook site clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat notebook hooks site clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,6 +46,9 @@ repeat: setup ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 
 notebook: setup ## open a chapter's notebook in JupyterLab (TOPIC=)
 	@$(RUN) notebook $(or $(TOPIC),$(error say which one: make notebook TOPIC=event-loop))
+
+hooks: setup ## check what is committed, at each git commit
+	@.venv/bin/pre-commit install
 
 site: setup ## build the site into site/
 	@$(RUN) site
