@@ -4,6 +4,7 @@ PORT ?= 8000
 TOPIC ?=
 TITLE ?=
 TIMES ?=
+ROUNDS ?=
 E ?=
 
 UV := .uv/bin/uv
@@ -13,7 +14,7 @@ UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat notebook hooks site clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat bench notebook hooks site clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -43,6 +44,9 @@ chapter: setup ## start a chapter (TOPIC=slug, TITLE= in the navigation)
 
 repeat: setup ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 	@$(RUN) repeat $(TOPIC) $(if $(TIMES),--times $(TIMES))
+
+bench: setup ## what our own parts cost, as ratios, nothing else running (ROUNDS=)
+	@$(RUN) bench $(if $(ROUNDS),--rounds $(ROUNDS))
 
 notebook: setup ## open a chapter's notebook in JupyterLab (TOPIC=)
 	@$(RUN) notebook $(or $(TOPIC),$(error say which one: make notebook TOPIC=event-loop))

@@ -35,6 +35,9 @@ def main() -> int:
     sub = command("repeat", repeat_, "run tests again and again, and count")
     sub.add_argument("topic", nargs="?")
     sub.add_argument("--times", type=int, help="runs of each kind, for a quick trial")
+    command("bench", bench_, "what our own parts cost, as ratios").add_argument(
+        "--rounds", type=int, default=7
+    )
     command("notebook", notebook_, "open a chapter's notebook").add_argument("topic")
     command("site", site, "build the site into site/")
     command("serve", serve, "serve the site, with live reload").add_argument(
@@ -151,6 +154,15 @@ def repeat_(args) -> int:
     if args.times is not None and args.times < 1:
         raise GuideError(f"--times {args.times}: nothing to run — give 1 or more")
     return not repeat.run(repeat.kinds(_topic(args.topic), args.times))
+
+
+def bench_(args) -> int:
+    """Measure what our parts cost; fail when a declared target is missed."""
+    from lab import bench
+
+    if args.rounds < 1:
+        raise GuideError(f"--rounds {args.rounds}: nothing to time — give 1 or more")
+    return not bench.run(args.rounds)
 
 
 def notebook_(args) -> int:
