@@ -101,6 +101,7 @@ def outputs(args) -> int:
     """Rewrite each .out that differs."""
     from lab import node
 
+    node.refuse_another("outputs")
     names = node.programs()
     for count, name in enumerate(names, 1):
         done = "written" if node.record(name) else "same"
