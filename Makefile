@@ -14,7 +14,7 @@ UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat bench notebook hooks site clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat bench lighthouse notebook hooks site clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -48,6 +48,9 @@ repeat: setup ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 bench: setup ## what our own parts cost, as ratios, nothing else running (ROUNDS=)
 	@$(RUN) bench $(if $(ROUNDS),--rounds $(ROUNDS))
 
+lighthouse: setup tests/lighthouse/node_modules/.ready ## audit the built site in Chromium (mobile)
+	@$(RUN) lighthouse
+
 notebook: setup ## open a chapter's notebook in JupyterLab (TOPIC=)
 	@$(RUN) notebook $(or $(TOPIC),$(error say which one: make notebook TOPIC=event-loop))
 
@@ -76,4 +79,10 @@ NPM_LOCKS := $(foreach folder,snippets snippets/_specimens,$(folder)/package.jso
 snippets/node_modules/.ready: $(NPM_LOCKS) | .venv/.ready
 	@echo "set-up: npm packages, as locked"
 	@for folder in snippets snippets/_specimens; do (cd $$folder && npm ci --no-progress --loglevel=error) || exit 1; done || { echo "set-up: 'npm ci' failed — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@touch $@
+
+# only `make lighthouse` wants it, so set-up leaves it alone
+tests/lighthouse/node_modules/.ready: tests/lighthouse/package.json tests/lighthouse/package-lock.json | .venv/.ready
+	@echo "set-up: Lighthouse, as locked"
+	@cd tests/lighthouse && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed in tests/lighthouse — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
 	@touch $@

@@ -1,6 +1,6 @@
 """What tests, notebooks and pages share. One module per job; each imports only
-modules below it: bench, repeat, chapter, notebook, site, publish, markdown, overview,
-elements, pages, figure, evidence, load, browser, services, node, process (the
+modules below it: bench, lighthouse, repeat, chapter, notebook, site, publish, markdown,
+overview, elements, pages, figure, evidence, load, browser, services, node, process (the
 ground)."""
 
 from pathlib import Path

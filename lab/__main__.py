@@ -38,6 +38,7 @@ def main() -> int:
     command("bench", bench_, "what our own parts cost, as ratios").add_argument(
         "--rounds", type=int, default=7
     )
+    command("lighthouse", lighthouse_, "audit the built site in Chromium")
     command("notebook", notebook_, "open a chapter's notebook").add_argument("topic")
     command("site", site, "build the site into site/")
     command("serve", serve, "serve the site, with live reload").add_argument(
@@ -164,6 +165,13 @@ def bench_(args) -> int:
     if args.rounds < 1:
         raise GuideError(f"--rounds {args.rounds}: nothing to time — give 1 or more")
     return not bench.run(args.rounds)
+
+
+def lighthouse_(args) -> int:
+    """Audit one page of each kind; fail when one scores less than it must."""
+    from lab import lighthouse
+
+    return _report(lighthouse.run())
 
 
 def notebook_(args) -> int:
