@@ -67,8 +67,9 @@ def pages_(args) -> int:
 
 def test(args) -> int:
     """The gates, the deterministic tests in parallel, what they executed, then
-    alone whatever is timed, notebooks last. Goes on after a failed step."""
-    from lab.repeat import DETERMINISTIC, TIMED, only
+    alone whatever is timed, the notebooks, and the site with their results. Goes on
+    after a failed step."""
+    from lab.repeat import DETERMINISTIC, SITE, TIMED, only
 
     topic = _topic(args.topic)
     coverage = BUILD / "coverage"
@@ -86,6 +87,7 @@ def test(args) -> int:
         ("every shown line ran", lambda: _unexecuted(topic)),
         ("timed tests", lambda: _pytest(f"-m{TIMED}", *only(topic))),
         ("notebooks", lambda: _notebooks(topic)),
+        ("site", lambda: _pytest("-n2", f"-m{SITE}", *only(topic))),
     )
     failed = []
     for name, step in steps:

@@ -65,7 +65,9 @@ class Svg(str):
         return f"<figure, {len(self)} bytes of SVG>"
 
     def _repr_html_(self) -> str:
-        return f'<div class="pn-scroll">{self!s}</div>'
+        # as on a page (lab.markdown): it scrolls, so it takes the keyboard
+        box = '<div class="pn-scroll" tabindex="0" role="group" aria-label="figure">'
+        return f"{box}{self!s}</div>"
 
 
 def plot(width: float = 7, height: float = 3.4, **options):

@@ -36,7 +36,7 @@ _LIGHTER = (
     (r'<div class="jp-InputPrompt[^>]*>.*?</div>', ""),
     (r'<div class="jp-OutputPrompt[^>]*>.*?</div>', ""),
     (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),
-    (r' tabindex="0"', ""),
+    (r'(<div class="jp-[^>]*) tabindex="0"', r"\1"),
     (
         r'<div class="[^"]*\bhighlight\b[^"]*">(?:<pre>)+(?:<span></span>)?(.*?)\s*</pre>',
         r'<div class="highlight"><pre><span></span><code>\1</code></pre>',
@@ -97,6 +97,11 @@ _served = False
 def on_startup(command, dirty):
     global _served
     _served = command == "serve"
+
+
+def on_config(config):
+    if config["repo_url"]:  # MkDocs would say "master", and warn where there is none
+        config["edit_uri"] = "edit/main/docs/"
 
 
 def on_pre_build(config):
