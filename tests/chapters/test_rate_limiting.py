@@ -1,45 +1,860 @@
 """What docs/chapters/rate-limiting.md says, run."""
 
+import contextlib
+import json
+import socket
+import statistics
+import time
+
+import httpx
 import pytest
 
-from lab import node
+from lab import evidence, node, services
 
 TOPIC = "rate-limiting"
-NAIVE, HARDENED = f"{TOPIC}/total.naive.mjs", f"{TOPIC}/total.mjs"
-BASKET = [
-    {"quantity": 2, "priceCents": 900},
-    {"quantity": 1, "priceCents": 150},
-]
+SOURCE = "tests/chapters/test_rate_limiting.py"
+ANN = {"email": "ann@shop.test", "password": "correct horse"}
+BOB = {"email": "bob@shop.test", "password": "battery staple"}
+WRONG = {**ANN, "password": "wrong horse"}
+# The proxy connects from 127.0.0.2, see lab.services: clients must not.
+ATTACKER, OTHER, PROXY = "127.0.0.3", "127.0.0.4", "127.0.0.2"
 
 
-def total(snippet: str, items: object):
-    with node.serve(snippet) as server, server.client() as client:
-        return client.post("/total", json={"items": items})
+def output(snippet: str, *args: str) -> list[str]:
+    return node.run(f"{TOPIC}/{snippet}", *args, timeout=60).stdout.splitlines()
 
 
-# TODO one test per behaviour, named as a sentence; one per claim carries its key
-@pytest.mark.claim("rate-limiting/decimals-are-exact")
-def test_tenths_do_not_add_up_and_cents_do():
-    lines = node.run(f"{TOPIC}/cents.mjs").stdout.splitlines()
-    assert lines[0].endswith("exact: false")
-    assert lines[1].endswith("exact: true")
+def javascript(source: str, timeout: float = 20) -> str:
+    done = node.evaluate(source, timeout)
+    assert done.code == 0, done.stderr
+    return done.stdout
 
 
-@pytest.mark.parametrize("snippet", [NAIVE, HARDENED])
-def test_a_total_is_the_sum_of_its_items(snippet):
-    assert total(snippet, BASKET).json() == {"totalCents": 1950}
+def client(url: str, address: str = ATTACKER, **options) -> httpx.Client:
+    """A client that comes from `address`, with a new connection a request."""
+    transport = httpx.HTTPTransport(
+        local_address=address, limits=httpx.Limits(max_keepalive_connections=0)
+    )
+    return httpx.Client(base_url=url, transport=transport, timeout=20, **options)
 
 
-# TODO attack tests come in pairs: the naive version falls, the hardened one holds
-REFUND = [*BASKET, {"quantity": -3, "priceCents": 900}]
+def served(url: str, count: int, address: str = ATTACKER, rotate: bool = False) -> int:
+    """How many of `count` requests are answered 200; the others must be 429. With
+    `rotate` each claims to come from an address of its own."""
+    with client(url, address) as attacker:
+        codes = [
+            attacker.get(
+                "/products",
+                headers={"X-Forwarded-For": f"203.0.113.{n}"} if rotate else {},
+            ).status_code
+            for n in range(count)
+        ]
+    assert set(codes) <= {200, 429}
+    return codes.count(200)
 
 
-def test_the_naive_total_pays_the_customer_for_a_negative_quantity():
-    assert total(NAIVE, REFUND).json() == {"totalCents": -750}
+@pytest.fixture
+def module(tmp_path):
+    """Writes a module that serves a chapter's factory with other dependencies."""
+
+    def write(snippet: str, deps: str = "", before: str = "", name: str = "module"):
+        path = tmp_path / f"{name}.mjs"
+        target = node.resolve(f"{TOPIC}/{snippet}").as_uri()
+        path.write_text(
+            f"import {{ createApp as create }} from '{target}';\n{before}\n"
+            f"export async function createApp(deps) {{\n"
+            f"  return create({{ ...deps, {deps} }});\n}}\n"
+        )
+        return path
+
+    return write
+
+
+def workers(**env: str):
+    return node.serve(f"{TOPIC}/workers.mjs", env={"LIMIT": "10", **env}, grace=10)
+
+
+# --- the limiter of an API ----------------------------------------------------------
+
+
+def test_the_api_refuses_the_eleventh_request_and_says_when_to_come_back(module):
+    with node.serve(module("api.mjs", "limit: 10")) as server, server.client() as c:
+        answers = [c.get("/products") for _ in range(11)]
+        assert [a.status_code for a in answers] == [200] * 10 + [429]
+        first, refused = answers[0], answers[-1]
+        assert first.json()[0]["sku"] == "tea"
+        assert first.headers["RateLimit"].startswith('"10-in-1min"; r=9; t=')
+        assert first.headers["RateLimit-Policy"].startswith('"10-in-1min"; q=10; w=60')
+        assert 0 < int(refused.headers["Retry-After"]) <= 60
+        assert refused.headers["Content-Type"].startswith("application/problem+json")
+        assert c.get("/health").status_code == 200  # above the limiter
+
+
+def test_what_is_refused_is_not_parsed(module):
+    broken = {"content": "{", "headers": {"Content-Type": "application/json"}}
+    with node.serve(module("api.mjs", "limit: 1")) as server, server.client() as c:
+        assert c.post("/products", **broken).status_code == 400  # it was parsed
+        assert c.post("/products", **broken).status_code == 429
+
+
+ONE_REQUEST = """
+import express from 'express';
+import { once } from 'node:events';
+import { rateLimit } from 'express-rate-limit';
+
+const messages = [];
+const logger = { error: (e) => messages.push(e.code), warn: (e) => messages.push(e.code) };
+async function ask(options, count) {
+  const app = express();
+  app.set('trust proxy', 'loopback');
+  app.use(rateLimit({ windowMs: 60_000, logger, ...options }));
+  app.use((req, res) => res.end());
+  const server = app.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const answers = [];
+  for (let i = 0; i < count; i += 1) {
+    const headers = options.from ? { 'X-Forwarded-For': options.from(i) } : {};
+    answers.push(await fetch(`http://127.0.0.1:${server.address().port}/`, { headers }));
+  }
+  server.close();
+  server.closeAllConnections();
+  return answers;
+}
+const passed = (answers) => answers.filter((answer) => answer.ok).length;
+"""
+
+
+@pytest.mark.claim("rate-limiting/max-is-the-option")
+def test_max_still_works_and_nothing_says_that_it_is_called_limit():
+    seen = javascript(
+        ONE_REQUEST
+        + """
+    console.log(passed(await ask({ max: 3 }, 6)), passed(await ask({ limit: 3 }, 6)),
+      passed(await ask({ max: 5, limit: 3 }, 6)), messages.length);
+    console.log(passed(await ask({}, 9)), passed(await ask({ limits: 3 }, 9)));
+    console.log(messages.join());
+    """
+    )
+    assert seen.splitlines() == [
+        "3 3 3 0",  # both work, `limit` wins, no word of it
+        "5 5",  # neither: five a minute; so does what is misspelt
+        "ERR_ERL_UNKNOWN_OPTION",  # which is logged, not thrown
+    ]
+
+
+@pytest.mark.claim("rate-limiting/address-is-a-client")
+def test_a_client_with_an_ipv6_network_has_one_key_by_default_and_many_by_req_ip():
+    seen = javascript(
+        ONE_REQUEST
+        + """
+    const from = (i) => `2001:db8:0:12::${i + 1}`; // one customer's /64
+    const strangers = (i) => `2001:db8:${i + 1}::1`;
+    console.log(passed(await ask({ limit: 10, from }, 30)));
+    console.log(passed(await ask({ limit: 10, from: strangers }, 30)));
+    console.log(passed(await ask({ limit: 10, from, keyGenerator: (req) => req.ip }, 30)));
+    console.log(messages.filter((code) => code === 'ERR_ERL_KEY_GEN_IPV6').length);
+    """
+    )
+    assert seen.split() == ["10", "30", "30", "1"]
+
+
+def test_without_any_headers_a_429_does_not_say_when_to_come_back():
+    seen = javascript(
+        ONE_REQUEST
+        + """
+    for (const legacyHeaders of [true, false]) {
+      const [, refused] = await ask({ limit: 1, legacyHeaders }, 2);
+      console.log(refused.status, refused.headers.has('retry-after'));
+    }
+    """
+    )
+    assert seen.splitlines() == ["429 true", "429 false"]
+
+
+OLD_VERSION = """
+import express from 'express';
+import { rateLimit } from '%s';
+export function createApp() {
+  const app = express();
+  app.use(rateLimit({ limit: 10 }));
+  app.get('/products', (req, res) => res.end());
+  return app;
+}
+"""
+
+
+@pytest.mark.claim("rate-limiting/updates-can-wait")
+@pytest.mark.parametrize(
+    ("package", "others"), [("_specimens/node_modules", 0), ("node_modules", 10)]
+)
+def test_an_old_version_counts_all_ipv4_clients_of_a_dual_stack_server_as_one(
+    package, others, tmp_path
+):
+    # served on `::`, as listen(port) does: there 127.0.0.3 is ::ffff:127.0.0.3
+    library = node.resolve(f"{package}/express-rate-limit/dist/index.mjs").as_uri()
+    (tmp_path / "app.mjs").write_text(OLD_VERSION % library)
+    serve = tmp_path / "serve.mjs"
+    serve.write_text(
+        "import { createApp } from './app.mjs';\n"
+        "const server = createApp().listen(process.env.PORT, '::', () =>\n"
+        "  console.log(`listening on http://127.0.0.1:${server.address().port}`));\n"
+        "process.once('SIGTERM', () => server.close());\n"
+    )
+    (tmp_path / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+    with node.serve(serve) as server:
+        assert served(server.url, 20, ATTACKER) == 10
+        assert served(server.url, 10, OTHER) == others
+
+
+# --- several processes --------------------------------------------------------------
+
+
+@pytest.mark.claim("rate-limiting/limit-is-the-limit")
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_limit_of_ten_is_ten_a_worker_in_memory_and_ten_in_redis(count, redis_server):
+    with workers(WORKERS=str(count)) as server:
+        assert served(server.url, 30 * count) == 10 * count
+    with workers(WORKERS=str(count), REDIS_URL=redis_server.url) as server:
+        assert served(server.url, 30 * count) == 10
+
+
+@pytest.mark.parametrize("kind", ["nginx", "node"])
+def test_limiter_cluster_and_proxy_together_hold_one_limit_for_each_client(
+    kind, redis_server
+):
+    if kind == "nginx" and (why := services.missing("nginx")):
+        pytest.skip(why)
+    env = {"WORKERS": "2", "PROXIES": json.dumps(PROXY)}
+    with workers(**env) as server, services.proxy(server.url, kind=kind) as proxy:
+        # the proxy is known, the workers are not: twice the limit
+        assert served(proxy.url, 60, ATTACKER, rotate=True) == 20
+    env["REDIS_URL"] = redis_server.url
+    with workers(**env) as server, services.proxy(server.url, kind=kind) as proxy:
+        assert served(proxy.url, 60, ATTACKER, rotate=True) == 10
+        assert served(proxy.url, 12, OTHER) == 10
+    redis_server.command("FLUSHALL")
+    env["PROXIES"] = "false"
+    with workers(**env) as server, services.proxy(server.url, kind=kind) as proxy:
+        # all of it shared but the proxy is not known: one limit for everybody
+        assert served(proxy.url, 12, ATTACKER) == 10
+        assert served(proxy.url, 12, OTHER) == 0
+
+
+def race(snippet: str, redis) -> int:
+    return int(
+        javascript(
+            f"""
+    import {{ Redis }} from 'ioredis';
+    import {{ allow }} from './{TOPIC}/{snippet}';
+    const redis = new Redis('{redis.url}');
+    const guess = () => allow(redis, 'ann', {{ limit: 5, windowMs: 60_000 }});
+    const allowed = await Promise.all(Array.from({{ length: 100 }}, guess));
+    console.log(allowed.filter(Boolean).length);
+    console.error(await guess());
+    redis.disconnect();
+    """
+        )
+    )
+
+
+@pytest.mark.claim("rate-limiting/redis-makes-it-exact")
+def test_a_hundred_guesses_at_once_pass_a_counter_that_is_read_and_then_written(
+    redis_server,
+):
+    assert race("counter.naive.mjs", redis_server) > 50
+    redis_server.command("FLUSHALL")
+    assert race("counter.mjs", redis_server) == 5
+    assert 0 < redis_server.command("PTTL", "ann") <= 60_000
+
+
+# --- which address ------------------------------------------------------------------
+
+# setting -> served of 30 with a limit of 10, and another client's 5 after that:
+# (directly, behind a proxy that appends, behind one that overwrites)
+TRUST = {
+    "false": [(10, 5), (10, 0), (10, 0)],
+    json.dumps(PROXY): [(10, 5), (10, 5), (10, 5)],
+    "1": [(30, 5), (10, 5), (10, 5)],
+    "2": [(30, 5), (30, 5), (10, 5)],
+    '"loopback"': [(30, 5), (30, 5), (10, 5)],
+    "true": [(30, 5), (30, 5), (10, 5)],
+}
+
+
+@pytest.mark.claim("rate-limiting/trust-proxy-true")
+@pytest.mark.parametrize("setting", TRUST)
+def test_who_passes_a_limit_of_ten_by_what_is_trusted(setting):
+    found = []
+    for way in ("direct", "append", "overwrite"):
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(workers(WORKERS="1", PROXIES=setting))
+            url = server.url
+            if way != "direct":
+                url = stack.enter_context(services.proxy(url, forwarded=way)).url
+            attacker = served(url, 30, ATTACKER, rotate=True)
+            found.append((attacker, served(url, 5, OTHER)))
+    assert found == TRUST[setting]
+
+
+@pytest.mark.parametrize("kind", ["nginx", "node"])
+def test_made_up_addresses_pass_the_naive_limiter_and_not_the_hardened_one(kind):
+    if kind == "nginx" and (why := services.missing("nginx")):
+        pytest.skip(why)
+    answers = {}
+    for snippet in ("proxy.naive.mjs", "proxy.mjs"):
+        with node.serve(f"{TOPIC}/{snippet}") as server:
+            with (
+                services.proxy(server.url, kind=kind) as proxy,
+                client(proxy.url, ATTACKER) as attacker,
+                client(proxy.url, OTHER) as other,
+            ):
+                claimed = [{"X-Forwarded-For": f"203.0.113.{n}"} for n in range(30)]
+                codes = [attacker.get("/", headers=h).status_code for h in claimed]
+                answers[snippet] = codes.count(200)
+                assert other.get("/").json() == {"you": OTHER}
+    assert answers == {"proxy.naive.mjs": 30, "proxy.mjs": 10}
+
+
+def test_the_library_warns_of_trusting_everybody_once_and_lets_them_pass():
+    with workers(WORKERS="1", PROXIES="true") as server:
+        assert served(server.url, 20, rotate=True) == 20
+        assert server.output().count("code: 'ERR_ERL_PERMISSIVE_TRUST_PROXY'") == 1
+    with workers(WORKERS="1", PROXIES="1") as server:
+        assert served(server.url, 20, rotate=True) == 20
+        assert "ERR_ERL" not in server.output()  # one proxy too many: not a word
+
+
+# --- algorithms ---------------------------------------------------------------------
+
+
+@pytest.mark.claim("rate-limiting/window-admits-limit")
+def test_a_fixed_window_of_a_hundred_serves_nearly_twice_that_at_its_boundary():
+    most = dict(line.split(": ") for line in output("boundary.mjs"))
+    assert most["express-rate-limit"] == "199 in a second, 199 in a window"
+    assert most["fixed window"] == most["express-rate-limit"]
+
+
+@pytest.mark.claim("rate-limiting/sliding-window-fixes-it")
+def test_of_the_algorithms_only_the_log_keeps_its_limit_in_every_window():
+    most = dict(line.split(": ") for line in output("boundary.mjs"))
+    assert most["sliding log"] == "100 in a second, 100 in a window"
+    assert most["sliding counter"] == "100 in a second, 198 in a window"
+    assert most["token bucket"] == "101 in a second, 199 in a window"
+    assert most["token bucket, burst 10"] == "11 in a second, 109 in a window"
+
+
+ALGORITHMS = """
+import * as algorithms from './rate-limiting/algorithms.mjs';
+let time = 0;
+const now = () => time;
+"""
+
+
+def test_gcra_decides_as_the_token_bucket_does():
+    seen = javascript(
+        ALGORITHMS
+        + """
+    const options = { limit: 64, windowMs: 1024, burst: 8, now }; // exact in binary
+    const bucket = algorithms.tokenBucket(options);
+    const gcra = algorithms.gcra(options);
+    let [seed, same, allowed] = [7, 0, 0];
+    for (let i = 0; i < 20_000; i += 1) {
+      seed = (seed * 48271) % 2147483647;
+      time += seed % 40;
+      const cost = 1 + (seed % 3);
+      const decision = bucket('key', cost);
+      same += decision === gcra('key', cost);
+      allowed += decision;
+    }
+    console.log(same, allowed > 5000 && allowed < 15_000);
+    """
+    )
+    assert seen == "20000 true\n"
 
 
 @pytest.mark.parametrize(
-    "items", [REFUND, [{"quantity": "2", "priceCents": 900}], [None], "mug", None]
+    "name", ["fixedWindow", "slidingLog", "slidingCounter", "tokenBucket", "gcra"]
 )
-def test_the_hardened_total_refuses_what_is_not_a_basket(items):
-    assert total(HARDENED, items).status_code == 400
+def test_each_algorithm_counts_each_key_alone_and_lets_it_pass_again(name):
+    seen = javascript(
+        ALGORITHMS
+        + f"""
+    const allow = algorithms.{name}({{ limit: 3, windowMs: 1000, now }});
+    const five = (key) => Array.from({{ length: 5 }}, () => allow(key)).map(Number);
+    console.log(five('ann').join(''), five('bob').join(''));
+    time = 3000;
+    console.log(five('ann').join(''));
+    """
+    )
+    assert seen.split() == ["11100", "11100", "11100"]
+
+
+def test_an_expensive_request_costs_more_tokens():
+    seen = javascript(
+        ALGORITHMS
+        + """
+    const allow = algorithms.tokenBucket({ limit: 10, windowMs: 1000, now });
+    console.log(allow('ann', 8), allow('ann', 8), allow('ann', 2), allow('ann', 1));
+    """
+    )
+    assert seen == "true false true false\n"
+
+
+# --- the login ----------------------------------------------------------------------
+
+USERS = """
+import { scryptSync } from 'node:crypto';
+const [salt, options] = [Buffer.alloc(16, 7), { N: 1024, r: 8, p: 1 }];
+const user = (password) => ({ salt, hash: scryptSync(password, salt, 32, options) });
+const users = new Map([
+  ['ann@shop.test', user('correct horse')],
+  ['bob@shop.test', user('battery staple')],
+]);
+"""
+
+
+@pytest.fixture
+def login(module):
+    """Serves a login with two users and a cheap hash."""
+
+    @contextlib.contextmanager
+    def serve(snippet: str, deps: str = ""):
+        path = module(snippet, f"users, N: 1024, {deps}", USERS, f"{snippet}-served")
+        with node.serve(path) as server:
+            yield server
+
+    return serve
+
+
+def attempt(c: httpx.Client, body: dict, **options) -> int:
+    return c.post("/login", json=body, **options).status_code
+
+
+@pytest.mark.claim("rate-limiting/protects-the-login")
+def test_a_list_of_passwords_gets_through_an_address_limit_and_not_an_account_limit():
+    assert output("guesses.mjs") == [
+        "100 per address: 1000 guesses, found after 2.25 h",
+        "per account, 1 address: 100 guesses, not found in a day",
+        "per account, 20 addresses: 1000 guesses, found after 19 h",
+        "no limit: 1000 guesses, found after 0 h",
+    ]
+    assert output("guesses.mjs", "none") == [
+        "100 per address: 9600 guesses, not found in a day",
+        "per account, 1 address: 100 guesses, not found in a day",
+        "per account, 20 addresses: 1200 guesses, not found in a day",
+    ]
+
+
+GUESSES = [{**ANN, "password": f"guess {n}"} for n in range(60)] + [ANN]
+
+
+@pytest.mark.parametrize(
+    ("snippet", "found", "checked"),
+    [("login.naive.mjs", True, 60), ("login.mjs", False, 5)],
+)
+def test_brute_force_finds_the_password_in_the_naive_login_only(
+    login, snippet, found, checked
+):
+    with login(snippet) as server, client(server.url) as attacker:
+        codes = [attempt(attacker, guess) for guess in GUESSES]
+        assert (204 in codes) is found
+        assert codes.count(401) == checked
+        # behind the same NAT, another customer gets in
+        assert attempt(attacker, BOB) == 204
+
+
+def test_a_hundred_guesses_at_once_are_five():
+    guesses = """
+    import { once } from 'node:events';
+    import { createApp } from './rate-limiting/login.mjs';
+    let checked = 0;
+    const check = async () => {
+      checked += 1;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return false;
+    };
+    const server = createApp({ check }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${server.address().port}/login`;
+    const headers = { 'Content-Type': 'application/json' };
+    const codes = await Promise.all(Array.from({ length: 100 }, async (_, i) => {
+      const body = JSON.stringify({ email: 'ann@shop.test', password: `guess ${i}` });
+      return (await fetch(url, { method: 'POST', headers, body })).status;
+    }));
+    console.log(checked, codes.filter((code) => code === 429).length);
+    server.close();
+    server.closeAllConnections();
+    """
+    assert javascript(guesses) == "5 95\n"
+
+
+@pytest.mark.claim("rate-limiting/lock-the-account")
+def test_an_attacker_locks_out_strangers_and_not_the_owners_device(login):
+    with (
+        login("login.mjs") as server,
+        client(server.url, ATTACKER) as attacker,
+        client(server.url, ATTACKER) as ann,  # behind the same NAT
+    ):
+        welcome = ann.post("/login", json=ANN)
+        assert welcome.status_code == 204
+        flags = welcome.headers["set-cookie"].lower()
+        assert all(word in flags for word in ("httponly", "secure", "samesite=strict"))
+        device = welcome.headers["set-cookie"].split(";")[0]
+        assert [attempt(attacker, WRONG) for _ in range(7)] == [401] * 5 + [429] * 2
+        # the attacker with the right password, and Ann on a device that is not known
+        assert attempt(attacker, ANN) == 429
+        assert attempt(ann, ANN, headers={"Cookie": device}) == 204
+        # the device is no free pass: its own mistakes are counted
+        own = [attempt(ann, WRONG, headers={"Cookie": device}) for _ in range(6)]
+        assert own == [401] * 5 + [429]
+
+
+def test_a_device_is_known_for_its_own_account_only_and_cannot_be_forged(login):
+    with login("login.mjs") as server, client(server.url) as mallory:
+        welcome = mallory.post("/login", json=BOB)
+        device = welcome.headers["set-cookie"].split(";")[0]
+        forged = "device=" + "a" * 36 + "." + "b" * 43
+        assert [attempt(mallory, WRONG) for _ in range(6)] == [401] * 5 + [429]
+        for cookie in (device, forged, "device=", "x=1; device=é"):
+            headers = {"Cookie": cookie.encode("latin-1")}
+            assert attempt(mallory, ANN, headers=headers) == 429
+
+
+def test_many_addresses_share_one_limit_for_an_account(login):
+    with login("login.mjs", f"proxies: '{ATTACKER}'") as server:
+        with client(server.url) as botnet:
+            codes = [
+                attempt(botnet, WRONG, headers={"X-Forwarded-For": f"203.0.113.{n}"})
+                for n in range(60)
+            ]
+    assert codes == [401] * 50 + [429] * 10
+
+
+def test_one_address_has_a_hundred_failures_a_day_for_all_accounts(login):
+    with login("login.mjs") as server, client(server.url) as attacker:
+        sprayed = [
+            attempt(attacker, {"email": f"{n}@shop.test", "password": "Summer2026"})
+            for n in range(105)
+        ]
+    assert sprayed == [401] * 100 + [429] * 5
+
+
+def test_a_login_that_succeeds_is_not_counted_and_does_not_start_the_count_again(login):
+    with login("login.mjs") as server, client(server.url) as c:
+        assert [attempt(c, ANN) for _ in range(12)] == [204] * 12
+        assert [attempt(c, WRONG) for _ in range(4)] == [401] * 4
+        assert attempt(c, ANN) == 204
+        assert [attempt(c, WRONG) for _ in range(2)] == [401, 429]
+
+
+@pytest.mark.parametrize(
+    "spelling", ["ANN@shop.test", " ann@shop.test ", "Ann@Shop.TEST"]
+)
+def test_an_account_spelt_otherwise_is_the_same_account(login, spelling):
+    with login("login.mjs") as server, client(server.url) as c:
+        assert [attempt(c, WRONG) for _ in range(5)] == [401] * 5
+        assert attempt(c, {**ANN, "email": spelling}) == 429
+
+
+def test_answers_do_not_tell_who_has_an_account(login):
+    def answers(server, email):
+        body = {"email": email, "password": "wrong horse"}
+        with client(server.url) as c:
+            seen = [c.post("/login", json=body) for _ in range(7)]
+        return [
+            (a.status_code, a.text, a.headers.get("RateLimit", "").split("; t=")[0])
+            for a in seen
+        ]
+
+    for snippet, same in (("login.naive.mjs", False), ("login.mjs", True)):
+        seen = []
+        for email in (ANN["email"], "nobody@shop.test"):
+            with login(snippet) as server:
+                seen.append(answers(server, email))
+        assert (seen[0] == seen[1]) is same
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"email": "a", "password": 7}, {"email": ["a"], "password": "b"}]
+)
+def test_the_login_refuses_what_is_not_text_or_too_long(login, body):
+    with login("login.mjs") as server, client(server.url) as c:
+        assert attempt(c, body) == 400
+        assert c.post("/login").status_code == 400
+        assert attempt(c, {**ANN, "password": "x" * 2000}) == 413
+
+
+def test_the_flood_of_one_address_is_refused_before_it_is_parsed(login):
+    broken = {"content": "{", "headers": {"Content-Type": "application/json"}}
+    with login("login.mjs") as server, server.client() as c:
+        codes = [c.post("/login", **broken).status_code for _ in range(310)]
+    assert codes == [400] * 300 + [429] * 10
+
+
+@pytest.mark.parametrize("store", ["memory", "redis"])
+def test_the_login_keeps_its_limits_in_redis_without_a_name_in_it(
+    module, redis_server, store
+):
+    shared = node.resolve(f"{TOPIC}/shared.mjs").as_uri()
+    url = json.dumps(redis_server.url if store == "redis" else "")
+    before = f"{USERS}\nimport {{ stores }} from '{shared}';\n"
+    deps = f"users, N: 1024, store: await stores({{ ...deps, url: {url} }})"
+    path = module("login.mjs", deps, before)
+    for _ in range(2):  # a restart
+        with node.serve(path) as server, client(server.url) as c:
+            codes = [attempt(c, WRONG) for _ in range(6)]
+    assert codes == ([429] * 6 if store == "redis" else [401] * 5 + [429])
+    assert "ann" not in str(redis_server.command("KEYS", "*"))
+
+
+REDIRECTS = """
+import express from 'express';
+import { rateLimit } from 'express-rate-limit';
+export function createApp() {
+  const app = express();
+  app.use(rateLimit({ limit: 5, skipSuccessfulRequests: true }));
+  app.post('/form', (req, res) => res.redirect('/login?failed'));
+  app.post('/json', (req, res) => res.sendStatus(401));
+  return app;
+}
+"""
+
+
+@pytest.mark.claim("rate-limiting/failed-logins-are-counted")
+def test_a_failed_login_that_redirects_is_not_counted_as_failed(tmp_path):
+    (tmp_path / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+    path = tmp_path / "redirects.mjs"
+    path.write_text(REDIRECTS)
+    with node.serve(path) as server, client(server.url) as c:
+        assert [c.post("/form").status_code for _ in range(50)] == [302] * 50
+        assert [c.post("/json").status_code for _ in range(6)] == [401] * 5 + [429]
+
+
+# --- Redis is away ------------------------------------------------------------------
+
+OUTAGE = """
+import express from 'express';
+import { rateLimit } from 'express-rate-limit';
+import { RedisStore } from 'rate-limit-redis';
+import * as naive from '%(naive)s';
+import * as hardened from '%(hardened)s';
+export async function createApp({ signal }) {
+  const url = '%(url)s';
+  const store = await %(store)s;
+  const app = express();
+  app.use(rateLimit({ limit: 5, store: store('api'), passOnStoreError: %(passes)s }));
+  app.get('/products', (req, res) => res.end());
+  return app;
+}
+async function failingSoon(options) {
+  const redis = await hardened.connect(options);
+  return () => new RedisStore({ sendCommand: (...args) => redis.call(...args) });
+}
+"""
+DEFAULTS = "naive.stores({ url, signal })"
+EARLY = "naive.stores({ url, signal, enableOfflineQueue: false })"
+FAILING_SOON = "failingSoon({ url, signal })"
+HARDENED = "hardened.stores({ url, signal })"
+
+
+@pytest.fixture
+def outage(tmp_path, redis_server):
+    """Serves a limiter of 5 with a store in Redis."""
+    (tmp_path / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+
+    @contextlib.contextmanager
+    def serve(store: str, passes: bool = False):
+        path = tmp_path / "outage.mjs"
+        fill = {
+            "naive": node.resolve(f"{TOPIC}/shared.naive.mjs").as_uri(),
+            "hardened": node.resolve(f"{TOPIC}/shared.mjs").as_uri(),
+            "url": redis_server.url,
+            "store": store,
+            "passes": str(passes).lower(),
+        }
+        path.write_text(OUTAGE % fill)
+        with node.serve(path) as server, server.client(timeout=3) as c:
+            yield lambda: status(c)
+
+    return serve
+
+
+def status(c: httpx.Client) -> int | None:
+    """None: no answer within the client's patience."""
+    try:
+        return c.get("/products").status_code
+    except httpx.ReadTimeout:
+        return None
+
+
+def test_with_the_clients_defaults_requests_hang_while_redis_is_away(
+    outage, redis_server
+):
+    with outage(DEFAULTS, passes=True) as ask:
+        assert [ask() for _ in range(6)] == [200] * 5 + [429]
+        redis_server.stop()
+        assert ask() is None  # though passOnStoreError is set
+
+
+@pytest.mark.claim("rate-limiting/redis-down")
+@pytest.mark.parametrize(("passes", "answer"), [(False, 500), (True, 200)])
+def test_a_store_that_fails_is_an_error_or_no_limit_at_all(
+    outage, redis_server, passes, answer
+):
+    with outage(FAILING_SOON, passes) as ask:
+        assert [ask() for _ in range(6)] == [200] * 5 + [429]
+        redis_server.stop()
+        assert [ask() for _ in range(20)] == [answer] * 20
+
+
+@pytest.mark.parametrize("how", ["stop", "pause"])
+def test_the_hardened_store_counts_locally_while_redis_is_away(outage, redis_server, how):
+    with outage(HARDENED) as ask:
+        assert [ask() for _ in range(6)] == [200] * 5 + [429]
+        getattr(redis_server, how)()
+        assert [ask() for _ in range(8)] == [200] * 5 + [429] * 3
+        {"stop": redis_server.start, "pause": redis_server.resume}[how]()
+        deadline = time.monotonic() + 20
+        while redis_server.command("DBSIZE") == 0 and time.monotonic() < deadline:
+            ask()
+            time.sleep(0.1)
+        assert redis_server.command("DBSIZE") == 1  # it counts there again
+
+
+def test_a_store_that_was_made_before_redis_was_there_stays_broken(outage, redis_server):
+    with outage(EARLY) as ask:
+        time.sleep(0.5)  # the client is connected long since
+        assert redis_server.command("PING") in (True, "PONG")
+        assert [ask() for _ in range(5)] == [500] * 5
+
+
+def test_the_hardened_store_does_not_start_without_redis(outage, redis_server):
+    redis_server.stop()
+    with pytest.raises(node.NodeError, match="before it listened"):
+        with outage(HARDENED):
+            pass
+
+
+# --- slow clients -------------------------------------------------------------------
+
+
+@pytest.mark.claim("rate-limiting/headers-timeout-stops-slowloris")
+def test_slow_headers_hold_a_server_until_its_checker_comes_round():
+    assert output("slowloris.mjs") == [
+        "defaults: 0 of 50 ended, 0 seen by the app,",
+        "  the next client is turned away",
+        "headersTimeout alone: 0 of 50 ended, 0 seen by the app,",
+        "  the next client is turned away",
+        "and the checker: 50 of 50 ended, 0 seen by the app,",
+        "  the next client is served",
+    ]
+
+
+def test_slow_headers_are_ended_with_408_and_so_are_slow_bodies(tmp_path):
+    # the defaults of slow.mjs, smaller
+    path = tmp_path / "slow.mjs"
+    target = node.resolve(f"{TOPIC}/slow.mjs").as_uri()
+    path.write_text(
+        f"import {{ serverOf }} from '{target}';\n"
+        "const app = (req, res) => req.resume().on('end', () => res.end());\n"
+        "const limits = { headersTimeout: 500, requestTimeout: 1000 };\n"
+        "const server = serverOf(app, limits).listen(process.env.PORT, '127.0.0.1',\n"
+        "  () => console.log(`listening on http://127.0.0.1:${server.address().port}`));\n"
+        "process.once('SIGTERM', () => server.close());\n"
+    )
+    slow = [
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow:",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf",
+    ]
+    with node.serve(path) as server:
+        for text in slow:
+            with socket.create_connection(("127.0.0.1", server.port), 10) as held:
+                held.sendall(text)
+                assert held.recv(100).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.claim("rate-limiting/stops-ddos")
+def test_a_limiter_never_sees_two_hundred_connections_that_do_not_finish_a_request(
+    module,
+):
+    with node.serve(module("api.mjs", "limit: 10")) as server:
+        with contextlib.ExitStack() as stack:
+            for _ in range(200):
+                held = socket.create_connection(("127.0.0.1", server.port), 5)
+                stack.enter_context(held).sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            with server.client() as c:  # from the same address
+                assert "; r=9; " in c.get("/products").headers["RateLimit"]
+
+
+def test_nginx_keeps_slow_headers_to_itself(nginx_proxy, tmp_path):
+    path = tmp_path / "count.mjs"
+    path.write_text(
+        "import { createServer } from 'node:http';\n"
+        "let connections = 0;\n"
+        "const server = createServer((req, res) => res.end(`${connections}`));\n"
+        "server.on('connection', () => { connections += 1; });\n"
+        "server.listen(process.env.PORT, '127.0.0.1', () =>\n"
+        "  console.log(`listening on http://127.0.0.1:${server.address().port}`));\n"
+        "process.once('SIGTERM', () => server.close());\n"
+    )
+    with node.serve(path) as server:
+        proxy = nginx_proxy(server.url)
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                held = socket.create_connection(("127.0.0.1", proxy.port), 5)
+                stack.enter_context(held).sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            with client(proxy.url) as c:
+                assert c.get("/").text == "1"  # its own
+
+
+# --- being refused ------------------------------------------------------------------
+
+
+def test_a_client_waits_as_long_as_it_is_told_and_a_random_time_more():
+    seen = javascript(
+        """
+    import { fetchPatiently } from './rate-limiting/retry.mjs';
+    const answers = [429, 503, 200, 429, 429].map((status, i) =>
+      new Response(null, { status, headers: i === 0 ? { 'Retry-After': '30' } : {} }));
+    globalThis.fetch = async () => answers.shift();
+    const waits = [];
+    const options = { random: () => 0.5, sleep: async (ms) => waits.push(ms) };
+    console.log((await fetchPatiently('http://shop.test/', options)).status, waits.join());
+    console.log((await fetchPatiently('http://shop.test/', { ...options, tries: 2 })).status);
+    """
+    )
+    assert seen.splitlines() == ["200 31000,2000", "429"]
+
+
+@pytest.mark.timing
+def test_the_time_of_an_answer_tells_the_naive_logins_accounts(module):
+    """Ratio of the median time for a known and for an unknown account."""
+    users = USERS.replace("N: 1024", "N: 2 ** 15")
+    for snippet, name, bounds in (
+        ("login.naive.mjs", "enumeration-naive", {"above": 4}),
+        ("login.mjs", "enumeration-hardened", {"above": 0.4, "below": 2.5}),
+    ):
+        deps = "users, N: 2 ** 15, max: Infinity"
+        path = module(snippet, deps, users, name)
+        ratios = []
+        for _ in range(3):
+            took = {ANN["email"]: [], "nobody": []}
+            with node.serve(path) as server, server.client() as c:
+                for n in range(4):
+                    for email, times in took.items():
+                        body = {"email": email, "password": "wrong horse"}
+                        answer = c.post("/login", json=body)
+                        assert answer.status_code == 401
+                        if n:  # the first pays for the route's start-up
+                            times.append(answer.elapsed.total_seconds())
+            known, unknown = map(statistics.median, took.values())
+            ratios.append(known / unknown)
+        evidence.hold(
+            f"{TOPIC}/{name}",
+            ratios,
+            "×",
+            "time of a failed login, account known against unknown, "
+            + snippet.removesuffix(".mjs"),
+            source=SOURCE,
+            **bounds,
+        )

@@ -1,0 +1,38 @@
+// --8<-- [start:api]
+import express from 'express';
+import { rateLimit } from 'express-rate-limit';
+
+const tea = { sku: 'tea', name: 'Green tea', priceCents: 799, stock: 12 };
+const inMemory = { list: async () => [tea] };
+
+/** `proxies`: the addresses of your own proxies, or false if there are none.
+ * `store(name)`: a store for one limiter, see shared.mjs; undefined means
+ * memory, and then each process counts alone. */
+export function createApp(deps = {}) {
+  const { proxies = false, store = () => undefined, limit = 100 } = deps;
+  const { products = inMemory } = deps;
+  const app = express();
+  app.set('trust proxy', proxies);
+  // above the limiter, so that probes are neither counted nor refused
+  app.get('/health', (req, res) => res.json({ ok: true }));
+
+  app.use(
+    rateLimit({
+      windowMs: 60_000,
+      limit,
+      standardHeaders: 'draft-8',
+      legacyHeaders: false,
+      store: store('api'),
+      handler: (req, res) =>
+        res.status(429).type('application/problem+json').json({
+          title: 'Too many requests',
+          status: 429,
+        }),
+    }),
+  );
+  // below it: what is refused is not parsed
+  app.use(express.json({ limit: '10kb' }));
+  app.get('/products', async (req, res) => res.json(await products.list({})));
+  return app;
+}
+// --8<-- [end:api]

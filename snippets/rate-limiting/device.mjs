@@ -1,0 +1,31 @@
+// --8<-- [start:device]
+import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto';
+import { DAY } from 'express-rate-limit';
+
+/** A cookie that says: this account has logged in from here before. It opens
+ * nothing; it only keeps others from using up this device's attempts. All
+ * processes must share the `secret`. */
+export function devicesOf({ secret, account }) {
+  function sign(id, req) {
+    const text = `${id} ${account(req)}`; // of no use for another account
+    return createHmac('sha256', secret).update(text).digest('base64url');
+  }
+
+  function remember(req, res) {
+    const id = randomUUID();
+    const safe = { httpOnly: true, secure: true, sameSite: 'strict' };
+    const where = { path: '/login', maxAge: 90 * DAY };
+    res.cookie('device', `${id}.${sign(id, req)}`, { ...safe, ...where });
+  }
+
+  /** The device's id if its cookie is genuine, else null. */
+  function known(req) {
+    const cookie = /(?:^|; )device=([\w-]{36})\.([\w-]{43})(?:;|$)/;
+    const [, id, given] = cookie.exec(req.headers.cookie ?? '') ?? [];
+    if (!id) return null;
+    const right = Buffer.from(sign(id, req));
+    return timingSafeEqual(Buffer.from(given), right) ? id : null;
+  }
+  return { remember, known };
+}
+// --8<-- [end:device]

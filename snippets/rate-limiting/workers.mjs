@@ -1,0 +1,32 @@
+// WORKERS=4 REDIS_URL=redis://… PROXIES='"10.0.0.5"' node workers.mjs
+// --8<-- [start:workers]
+import cluster from 'node:cluster';
+import { createApp } from './api.mjs';
+import { stores } from './shared.mjs';
+import { serverOf } from './slow.mjs';
+
+const { WORKERS = '2', REDIS_URL, PROXIES = 'false', LIMIT } = process.env;
+
+async function work() {
+  const stop = new AbortController();
+  const store = await stores({ url: REDIS_URL, signal: stop.signal });
+  const proxies = JSON.parse(PROXIES);
+  const app = createApp({ store, proxies, limit: Number(LIMIT ?? 100) });
+  serverOf(app).listen(Number(process.env.PORT ?? 3000), '127.0.0.1');
+  process.once('disconnect', () => stop.abort());
+  process.once('SIGTERM', () => {}); // the primary says when
+}
+
+function lead() {
+  let listening = 0;
+  cluster.on('listening', (worker, { port }) => {
+    listening += 1;
+    if (listening !== Number(WORKERS)) return;
+    console.log(`listening on http://127.0.0.1:${port}`);
+  });
+  for (let i = 0; i < Number(WORKERS); i += 1) cluster.fork();
+  process.once('SIGTERM', () => cluster.disconnect());
+}
+
+await (cluster.isPrimary ? lead() : work());
+// --8<-- [end:workers]
