@@ -741,6 +741,30 @@ def test_slow_headers_are_ended_with_408_and_so_are_slow_bodies(tmp_path):
                 assert held.recv(100).startswith(b"HTTP/1.1 408")
 
 
+def test_the_checkers_interval_is_read_when_the_server_begins_to_listen():
+    seen = javascript(
+        """
+    import { once } from 'node:events';
+    import { createServer } from 'node:http';
+    import { connect } from 'node:net';
+    for (const when of ['before', 'after']) {
+      const server = createServer({ headersTimeout: 200 });
+      if (when === 'before') server.connectionsCheckingInterval = 100;
+      await once(server.listen(0, '127.0.0.1'), 'listening');
+      if (when === 'after') server.connectionsCheckingInterval = 100;
+      const held = connect(server.address().port, '127.0.0.1').on('error', () => {});
+      held.resume().write('GET / HTTP/1.1\\r\\n');
+      const late = new Promise((resolve) => setTimeout(resolve, 2500, 'open'));
+      const ended = once(held, 'close').then(() => 'ended');
+      console.log(when, await Promise.race([ended, late]));
+      held.destroy();
+      server.close();
+    }
+    """
+    )
+    assert seen.splitlines() == ["before ended", "after open"]
+
+
 @pytest.mark.claim("rate-limiting/stops-ddos")
 def test_a_limiter_never_sees_two_hundred_connections_that_do_not_finish_a_request(
     module,
