@@ -1,8 +1,8 @@
+// --8<-- [start:login]
 import express from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { passwordsOf } from './passwords.mjs';
 
-// --8<-- [start:login]
 export function createApp(deps = {}) {
   const { users = new Map(), N, check = passwordsOf({ users, N }) } = deps;
   const app = express();

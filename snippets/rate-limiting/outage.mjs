@@ -2,7 +2,8 @@
 import express from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { RedisStore } from 'rate-limit-redis';
-import { connect, stores } from './shared.mjs';
+import { connect } from './connect.mjs';
+import { stores } from './shared.mjs';
 import { stores as naive } from './shared.naive.mjs';
 
 // --8<-- [start:outage]

@@ -5,16 +5,22 @@ import { promisify } from 'node:util';
 const scryptAsync = promisify(scrypt);
 const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
 
-/** Gives `check(account, password)`. Who is unknown costs a hash like
- * everybody else, so that the time of the answer tells nothing. */
-export function passwordsOf({ users, N = 2 ** 17 }) {
+/** Gives `check(account, password)`: true, false, or null when `atOnce` hashes
+ * are being made already (each takes 128 MiB and a thread of the pool). Who is
+ * unknown costs a hash like everybody else, so that time tells nothing. */
+export function passwordsOf({ users, N = 2 ** 17, atOnce = 2 }) {
   const options = { N, r: 8, p: 1, maxmem: 256 * N * 8 };
+  let hashing = 0;
   return async function check(account, password) {
-    const { salt, hash } = users.get(account) ?? NOBODY;
-    return timingSafeEqual(
-      await scryptAsync(password, salt, 32, options),
-      hash,
-    );
+    if (hashing >= atOnce) return null;
+    hashing += 1;
+    try {
+      const { salt, hash } = users.get(account) ?? NOBODY;
+      const given = await scryptAsync(password, salt, 32, options);
+      return timingSafeEqual(given, hash);
+    } finally {
+      hashing -= 1;
+    }
   };
 }
 // --8<-- [end:passwords]

@@ -1,6 +1,6 @@
+// --8<-- [start:retry]
 import { setTimeout as wait } from 'node:timers/promises';
 
-// --8<-- [start:retry]
 /** fetch that does as a 429 or 503 tells it, and spreads the return: clients
  * that were refused together must not come back together. */
 export async function fetchPatiently(url, options = {}) {

@@ -1,47 +1,32 @@
+// --8<-- [start:stores]
 import { MemoryStore } from 'express-rate-limit';
-import { Redis } from 'ioredis';
 import { RedisStore } from 'rate-limit-redis';
-
-// --8<-- [start:connect]
-/** A connected client that fails soon. Rejects if Redis does not answer: a
- * store that is made without it would stay broken. */
-export async function connect({ url, signal, logger = console }) {
-  const redis = new Redis(url, {
-    lazyConnect: true,
-    enableOfflineQueue: false, // the default keeps requests waiting
-    maxRetriesPerRequest: 0,
-    commandTimeout: 250, // ms, for a Redis that is there and silent
-  });
-  redis.on('error', (error) => logger.error({ error }, 'Redis'));
-  signal?.addEventListener('abort', () => redis.disconnect());
-  try {
-    await redis.connect();
-  } catch (error) {
-    redis.disconnect(); // or it would go on trying
-    throw error;
-  }
-  return redis;
-}
+import { connect } from './connect.mjs';
 
 /** Gives `store(name)`: in Redis if there is a `url`, else in memory. */
-export async function stores({ url, ...options } = {}) {
+export async function stores({ url, signal, logger = console } = {}) {
   if (!url) return () => new MemoryStore();
-  const redis = await connect({ url, ...options });
+  const redis = await connect({ url, signal, logger });
   const sendCommand = (...args) => redis.call(...args);
-  return (name) =>
-    new Fallback(new RedisStore({ prefix: `rl:${name}:`, sendCommand }));
+  return (name) => {
+    const shared = new RedisStore({ prefix: `rl:${name}:`, sendCommand });
+    return new Fallback(shared, logger);
+  };
 }
-// --8<-- [end:connect]
+// --8<-- [end:stores]
 
 // --8<-- [start:fallback]
 /** Counts in Redis, and in this process while Redis fails: a limit that is
  * too wide is better than none, and better than an outage. */
 class Fallback {
   #shared;
+  #logger;
+  #away = false;
   #local = new MemoryStore();
 
-  constructor(shared) {
+  constructor(shared, logger) {
     this.#shared = shared;
+    this.#logger = logger;
     this.prefix = shared.prefix; // tells the limiters' keys apart
   }
 
@@ -56,8 +41,12 @@ class Fallback {
 
   async #either(method, key) {
     try {
-      return await this.#shared[method](key);
-    } catch {
+      const answer = await this.#shared[method](key);
+      this.#away = false;
+      return answer;
+    } catch (error) {
+      if (!this.#away) this.#logger.error({ error }, 'counting limits here');
+      this.#away = true; // says so once an outage, not once a request
       return this.#local[method](key);
     }
   }

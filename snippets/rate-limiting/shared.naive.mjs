@@ -1,7 +1,7 @@
+// --8<-- [start:stores]
 import { Redis } from 'ioredis';
 import { RedisStore } from 'rate-limit-redis';
 
-// --8<-- [start:stores]
 export async function stores({ url, signal, ...options }) {
   const redis = new Redis(url, options);
   redis.on('error', (error) => console.error(error.message));

@@ -488,6 +488,29 @@ def test_a_hundred_guesses_at_once_are_five():
     assert javascript(guesses) == "5 95\n"
 
 
+def test_only_two_passwords_are_hashed_at_once_and_the_third_is_told_to_come_back():
+    seen = javascript(
+        """
+    import { once } from 'node:events';
+    import { createApp } from './rate-limiting/login.mjs';
+    const server = createApp({ N: 2 ** 14 }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${server.address().port}/login`;
+    const headers = { 'Content-Type': 'application/json' };
+    const answers = await Promise.all(Array.from({ length: 40 }, async (_, i) => {
+      const body = JSON.stringify({ email: `${i}@shop.test`, password: 'guess' });
+      return fetch(url, { method: 'POST', headers, body });
+    }));
+    const busy = answers.filter((answer) => answer.status === 503);
+    console.log(busy.length > 10, busy[0].headers.get('retry-after'));
+    console.log(answers.length - busy.length >= 2);
+    server.close();
+    server.closeAllConnections();
+    """
+    )
+    assert seen.splitlines() == ["true 1", "true"]
+
+
 @pytest.mark.claim("rate-limiting/lock-the-account")
 def test_an_attacker_locks_out_strangers_and_not_the_owners_device(login):
     with (
@@ -642,7 +665,12 @@ def outage(redis_server):
         env = {"REDIS_URL": redis_server.url, "STORE": store}
         with node.serve(f"{TOPIC}/outage.mjs", env=env) as server:
             with server.client(timeout=3) as c:
-                yield lambda: status(c)
+
+                def ask():
+                    return status(c)
+
+                ask.output = server.output
+                yield ask
 
     return serve
 
@@ -681,6 +709,7 @@ def test_the_hardened_store_counts_locally_while_redis_is_away(outage, redis_ser
         assert [ask() for _ in range(6)] == [200] * 5 + [429]
         getattr(redis_server, how)()
         assert [ask() for _ in range(8)] == [200] * 5 + [429] * 3
+        assert ask.output().count("counting limits here") == 1
         {"stop": redis_server.start, "pause": redis_server.resume}[how]()
         deadline = time.monotonic() + 20
         while redis_server.command("DBSIZE") == 0 and time.monotonic() < deadline:
