@@ -5,8 +5,8 @@ import { promisify } from 'node:util';
 const scryptAsync = promisify(scrypt);
 const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
 
-/** Gives `check(account, password)`: true, false, or null when `atOnce` hashes
- * are being made already (each takes 128 MiB and a thread of the pool). Who is
+/** Gives `check(account, password)`: true, false, or null while `atOnce`
+ * hashes are being made; each takes 128 MiB and a thread of the pool. Who is
  * unknown costs a hash like everybody else, so that time tells nothing. */
 export function passwordsOf({ users, N = 2 ** 17, atOnce = 2 }) {
   const options = { N, r: 8, p: 1, maxmem: 256 * N * 8 };
