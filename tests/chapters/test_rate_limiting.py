@@ -33,7 +33,9 @@ def javascript(source: str, timeout: float = 20) -> str:
 def client(url: str, address: str = ATTACKER, **options) -> httpx.Client:
     """A client that comes from `address`, with a new connection a request."""
     transport = httpx.HTTPTransport(
-        local_address=address, limits=httpx.Limits(max_keepalive_connections=0)
+        verify=False,  # loading certificates would take longer than the requests
+        local_address=address,
+        limits=httpx.Limits(max_keepalive_connections=0),
     )
     return httpx.Client(base_url=url, transport=transport, timeout=20, **options)
 
@@ -509,6 +511,22 @@ def test_only_two_passwords_are_hashed_at_once_and_the_third_is_told_to_come_bac
     """
     )
     assert seen.splitlines() == ["true 1", "true"]
+
+
+def test_a_guess_is_counted_though_the_attacker_hangs_up(module):
+    slow = "check: () => new Promise((resolve) => setTimeout(resolve, 300, false))"
+    body = json.dumps(WRONG).encode()
+    head = (
+        "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with node.serve(module("login.mjs", slow)) as server, server.client() as c:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", server.port), 5) as hasty:
+                hasty.sendall(head + body)
+                c.post("/login")  # its answer says that the guess has been read
+        time.sleep(0.5)  # until each would have been answered
+        assert attempt(c, WRONG) == 429
 
 
 @pytest.mark.claim("rate-limiting/lock-the-account")
