@@ -356,7 +356,7 @@ def test_search_finds_claims_and_follow_ups_and_no_notebook(open_page):
         "performance.getEntriesByType('resource').some((r) => /search_index/.test(r.name))"
     )
     page.keyboard.press("/")
-    claim, follow_up = "async function block the event loop", "sockets need no thread"
+    claim, follow_up = "async function block the event loop", "prove sockets no thread"
     for words, target in (
         (claim, "#claim-async-means-non-blocking"),
         (follow_up, "#prove-that-sockets-need-no-thread"),
