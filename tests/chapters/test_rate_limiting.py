@@ -495,7 +495,7 @@ def test_only_two_passwords_are_hashed_at_once_and_the_third_is_told_to_come_bac
         """
     import { once } from 'node:events';
     import { createApp } from './rate-limiting/login.mjs';
-    const server = createApp({ N: 2 ** 14 }).listen(0, '127.0.0.1');
+    const server = createApp({ N: 2 ** 16 }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const url = `http://127.0.0.1:${server.address().port}/login`;
     const headers = { 'Content-Type': 'application/json' };
