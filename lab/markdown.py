@@ -275,8 +275,10 @@ class GuideExtension(BlocksExtension):
         md.treeprocessors.register(Jumps(md), "pn-jumps", 4)
 
     def extendMarkdownBlocks(self, md, block_mgr):
+        # an environment variable that is set but empty comes as None
+        config = {"repo_url": self.getConfig("repo_url") or ""}
         for block in (Claim, Figure, Notebook, Questions, Ledger):
-            block_mgr.register(block, self.getConfigs())
+            block_mgr.register(block, config)
 
 
 def makeExtension(**options) -> Extension:
