@@ -45,6 +45,10 @@ _LIGHTER = (
 )
 
 
+# The text between is escaped, so the first end tag is the token's own.
+_PLAIN_TOKEN = re.compile(r'<span class="(?:w|n|nx|nb|p|o)">([^<]*)</span>')
+
+
 class SiteError(GuideError):
     """The site cannot be built or served."""
 
@@ -116,9 +120,10 @@ def on_files(files, config):
 
 
 def on_page_content(html, page, config, files):
+    ours = sys.modules["lab.site"]
     if page.file.src_uri.endswith(".ipynb"):
-        return sys.modules["lab.site"].notebook_page(html, page, config)
-    return None
+        html = ours.notebook_page(html, page, config)
+    return ours.fewer_elements(html)
 
 
 def on_post_build(config):
@@ -160,6 +165,13 @@ def _executed(source: Path) -> tuple[Path, str]:
     ):
         return ROOT, "failed when it was last run, so shown without results"
     return BUILD, ""
+
+
+def fewer_elements(html: str) -> str:
+    """A page without the elements around the tokens of code that have no colour of
+    their own: white space, names, punctuation, operators. They are most of a chapter's
+    elements, and a phone lays all of them out before a reader can scroll."""
+    return _PLAIN_TOKEN.sub(r"\1", html)
 
 
 def publish_site(config: MkDocsConfig, *, served: bool) -> None:
