@@ -11,7 +11,7 @@ from lab.evidence import shown
 
 @cache
 def tree() -> pages.Tree:
-    """The guide, read once a build (`lab.site` reloads this module for each)."""
+    """The guide, read once a build (`lab.site` clears the cache for each)."""
     return pages.read()
 
 

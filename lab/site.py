@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,16 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from lab import BUILD, EXECUTED, NOTEBOOKS, ROOT, GuideError, markdown, publish
+from lab import (
+    BUILD,
+    EXECUTED,
+    NOTEBOOKS,
+    ROOT,
+    SNIPPETS,
+    GuideError,
+    markdown,
+    publish,
+)
 
 log = logging.getLogger("mkdocs.lab.site")
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}  # Material's notice about MkDocs 2
@@ -95,22 +105,40 @@ _MODULES = (
     "process", "node", "evidence", "pages", "elements", "overview", "markdown",
     "publish", "site",
 )  # fmt: skip
+_CONVERTED = BUILD / "mkdocs-jupyter"  # notebooks, for the rebuilds of one server
 _served = False
+_edited: dict[str, int] = {}
 
 
 def on_startup(command, dirty):
     global _served
     _served = command == "serve"
+    shutil.rmtree(_CONVERTED, ignore_errors=True)
 
 
 def on_config(config):
     if config["repo_url"]:  # MkDocs would say "master", and warn where there is none
         config["edit_uri"] = "edit/main/docs/"
+    # converting a notebook takes longer than all other pages together; builds beside
+    # each other would read what another one writes, so only a server keeps it
+    book = config["plugins"]["mkdocs-jupyter"].config
+    book["cache"], book["cache_dir"] = _served, str(_CONVERTED)
+    # not snippets/ itself: its node_modules are thousands of files to look at
+    topics = (path for path in SNIPPETS.iterdir() if path.is_dir())
+    skipped = ("node_modules", "_specimens")
+    config["watch"] += [str(path) for path in topics if path.name not in skipped]
 
 
 def on_pre_build(config):
-    for module in _MODULES:
-        importlib.reload(importlib.import_module(f"lab.{module}"))
+    modules = [importlib.import_module(f"lab.{name}") for name in _MODULES]
+    edited = {
+        module.__name__: Path(module.__file__).stat().st_mtime_ns for module in modules
+    }
+    if _edited and edited != _edited:
+        for module in modules:
+            importlib.reload(module)
+    _edited.update(edited)
+    sys.modules["lab.elements"].tree.cache_clear()
 
 
 @event_priority(100)  # before mkdocs-jupyter looks at the files
