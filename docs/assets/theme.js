@@ -29,5 +29,6 @@ XMLHttpRequest.prototype.send = function (body) {
 new MutationObserver((changes) => {
   for (const { addedNodes } of changes)
     for (const node of addedNodes)
-      if (node.className === 'md-code__nav') node.setAttribute('role', 'none');
+      if (node.className === 'md-code__nav')
+        node.setAttribute('role', 'none');
 }).observe(document.documentElement, { childList: true, subtree: true });
