@@ -21,6 +21,7 @@ from lab.elements import (
     add_test,
     element,
     evidence_of,
+    how,
     measured_on,
     measurements,
     tests,
@@ -112,12 +113,17 @@ class Ledger(Block):
             repo = self.config["repo_url"]
             add_test(element(listed, "li"), repo, sentence, path, line)
         recorded = measurements(claim)
+        if not len(listed):  # proved by a measurement that is held to its bounds
+            for entry in recorded:
+                element(listed, "li", text=f"{entry['what']}: {how(entry)}")
         used = recorded[0]["versions"] if recorded else tree().versions
         text = f"Node {used.get('node')}, Express {used.get('express')}"
         checked = element(proof, "p", text=text)
         if when := measured_on(recorded):
             checked.text += "; measured "
             element(checked, "time", text=when)
+        else:
+            checked.text += "; run at every change"
 
 
 def _state(topic: str, page: pages.Page) -> str:
