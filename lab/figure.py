@@ -66,7 +66,7 @@ class Svg(str):
 
     def _repr_html_(self) -> str:
         # as on a page (lab.markdown): it scrolls, so it takes the keyboard
-        box = '<div class="pn-scroll" tabindex="0" role="group" aria-label="figure">'
+        box = '<div class="pn-scroll" tabindex="0" role="group" aria-label="a figure">'
         return f"{box}{self!s}</div>"
 
 

@@ -217,11 +217,13 @@ def notebook_page(html: str, page: Page, config: MkDocsConfig) -> str:
     """A notebook's page made light, with a line that says how it was made."""
     page.meta.setdefault("search", {"exclude": True})  # "In [1]: Copied!"
     topic = Path(page.file.src_uri).stem
-    page.meta.setdefault("description", f"Run it yourself: the measurements of {topic}")
+    page.meta.setdefault(
+        "description", f"{page.title}, as a notebook to read, run and change"
+    )
 
     for pattern, instead in _LIGHTER:
         html = re.sub(pattern, instead, html, flags=re.DOTALL)
-    how = "with the results of its last run"
+    how = "with the results of a run of its own, not of the recorded one"
     if "jp-OutputArea-output" not in html:
         how = "without results: it was not run before this build"
     links = [

@@ -32,3 +32,10 @@ new MutationObserver((changes) => {
       if (node.className === 'md-code__nav')
         node.setAttribute('role', 'none');
 }).observe(document.documentElement, { childList: true, subtree: true });
+
+// 3. Its scheme switch is a radio button that is always on, so Space does nothing.
+addEventListener('keydown', (event) => {
+  if (event.key !== ' ' || !event.target.matches?.('.md-option')) return;
+  event.preventDefault();
+  event.target.nextElementSibling?.click();
+});

@@ -566,7 +566,7 @@ def test_notebook_pages_are_light_and_whole(published):
         cells = json.loads(source.read_text("utf-8"))["cells"]
         code = [c for c in cells if c["cell_type"] == "code"]
         assert len(re.findall(r'jp-CodeCell[^>]*id="cell-id=', text)) == len(code) > 3
-        assert "with the results of its last run" in text
+        assert "with the results of a run of its own" in text
 
 
 def test_the_built_chapter_shows_what_was_recorded(published):
