@@ -4,8 +4,8 @@ import { once } from 'node:events';
 
 /** Keeps `count` workers running. `ready` gives the port once all listen, `stop`
  * ends them in peace, `restart` replaces one after the other. */
-export function supervise({ count, budget = 5, windowMs = 10_000 }) {
-  const env = {}; // of the workers
+export function supervise({ count, port, budget = 5, windowMs = 10_000 }) {
+  const env = { PORT: port }; // of the workers
   const crashes = []; // when they happened, in ms
   const leaving = new Set(); // workers whose end is no surprise
   let stopping = false;
@@ -61,10 +61,9 @@ export function supervise({ count, budget = 5, windowMs = 10_000 }) {
 
   const ready = new Promise((resolve) => {
     let listening = 0;
-    cluster.on('listening', (worker, { port }) => {
-      env.PORT = port; // after port 0, those to come need the one we got
+    cluster.on('listening', (worker, address) => {
       listening += 1;
-      if (listening === count) resolve(port);
+      if (listening === count) resolve(address.port);
     });
   });
   for (let i = 0; i < count; i += 1) refill();

@@ -1,7 +1,10 @@
 // node clustering/respawn.naive.mjs MODULE: workers that import MODULE.
 import cluster from 'node:cluster';
 
-process.once('SIGTERM', () => process.exit(0));
+process.once('SIGTERM', () => {
+  cluster.removeAllListeners('exit');
+  cluster.disconnect(() => process.exit(0));
+});
 const [module, count = 2] = process.argv.slice(2);
 
 // --8<-- [start:respawn]
