@@ -3,7 +3,7 @@ import cluster from 'node:cluster';
 
 process.once('SIGTERM', () => {
   cluster.removeAllListeners('exit');
-  cluster.disconnect(() => process.exit(0));
+  for (const worker of Object.values(cluster.workers)) worker.process.kill();
 });
 const [module, count = 2] = process.argv.slice(2);
 
