@@ -15,7 +15,8 @@ export function createApp(deps = {}) {
   app.get('/health', (req, res) => res.json({ worker: process.pid }));
 
   app.get('/report', async (req, res) => {
-    const step = Math.ceil(to / (8 * threads)); // pieces of unequal cost even out
+    // more pieces than threads, since they differ in cost
+    const step = Math.ceil(to / (8 * threads));
     const pieces = [];
     for (let from = 2; from < to; from += step) {
       pieces.push(pool.run({ from, to: Math.min(from + step, to) }));

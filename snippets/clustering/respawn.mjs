@@ -2,8 +2,8 @@
 import cluster from 'node:cluster';
 import { once } from 'node:events';
 
-/** Keeps `count` workers running. `ready` gives the port once all listen, `stop`
- * ends them in peace, `restart` replaces one after the other. */
+/** Keeps `count` workers running. `ready` gives the port once all listen,
+ * `stop` ends them in peace, `restart` replaces one after the other. */
 export function supervise({ count, port, budget = 5, windowMs = 10_000 }) {
   const env = { PORT: port }; // of the workers
   const crashes = []; // when they happened, in ms
@@ -38,7 +38,7 @@ export function supervise({ count, port, budget = 5, windowMs = 10_000 }) {
   async function restart() {
     for (const old of alive()) {
       const fresh = cluster.fork(env);
-      leaving.add(fresh); // until it listens, its end is the restart's business
+      leaving.add(fresh); // until it listens, its end is our business
       const listens = await Promise.race([
         once(fresh, 'listening').then(() => true),
         once(fresh, 'exit').then(() => false),

@@ -1,4 +1,5 @@
-// node clustering/respawn.naive.mjs MODULE: workers that import MODULE.
+// node clustering/respawn.naive.mjs MODULE: workers that import MODULE, which
+// is to be listening on a port, if it can start.
 import cluster from 'node:cluster';
 
 process.once('SIGTERM', () => {

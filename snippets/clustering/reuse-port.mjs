@@ -6,7 +6,7 @@ import { createApp } from './shop.mjs';
 
 // --8<-- [start:reuse]
 /** Several processes may call this with one port: the kernel gives each of
- * them a queue, and chooses one by a hash of the client's address and port. */
+ * them a queue, and chooses by a hash of the client's address and port. */
 export function listen(port) {
   const server = createServer(createApp());
   return server.listen({ port, host: '127.0.0.1', reusePort: true });

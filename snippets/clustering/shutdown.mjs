@@ -6,9 +6,9 @@ import { pathToFileURL } from 'node:url';
 
 // --8<-- [start:drain]
 /** Returns `drain()`, which ends `server` and loses no request it has taken.
- * A kept connection may have a request on its way, so none is closed before it
- * has been told: by `Connection: close` on its next answer. `patienceMs` is for
- * those that never ask again. */
+ * A kept connection may have a request on its way, so none is closed before
+ * it has been told: by `Connection: close` on its next answer. `patienceMs`
+ * is for those that never ask again. */
 export function drainable(server, { patienceMs = 10_000 } = {}) {
   const sockets = new Set();
   const answers = new Set();

@@ -28,7 +28,7 @@ export function serve({ createApp, port }) {
     shutdown.abort(); // pools, timers
     cluster.worker.disconnect(); // nothing is left, so the process ends
   }
-  let left; // SIGTERM may come twice: from the primary, and to the whole group
+  let left; // SIGTERM may come twice: from the primary, and to the group
   process.on('SIGTERM', () => (left ??= leave()));
   server.listen(port, '127.0.0.1');
 }

@@ -165,6 +165,18 @@ def test_the_hardened_cluster_gives_up_on_a_worker_that_cannot_start(broken, tmp
     assert '"fatal"' in done.stderr
 
 
+def test_nginx_takes_a_query_of_death_to_the_next_server(nginx_proxy):
+    with pytest.raises(node.NodeError, match="ended while it was being served, with 1"):
+        with (
+            node.serve("clustering/shop.mjs") as one,
+            node.serve("clustering/shop.mjs") as two,
+        ):
+            proxy = nginx_proxy([one.url, two.url], retry=True)  # as it is by default
+            assert httpx.get(proxy.url + "/orders/ord_1/label").json() == ANSWER
+            assert httpx.get(proxy.url + POISON).status_code == 502
+            until(lambda: not one.alive() and not two.alive())
+
+
 # --- who gets what -------------------------------------------------------------------
 
 
@@ -271,6 +283,31 @@ def test_a_pool_of_threads_leaves_the_loop_alone_and_counts_the_same():
         split = client.get("/report").json()
     with node.serve("clustering/shop.mjs") as server, server.client() as client:
         assert client.get("/report").json() == split == {"primes": 78498}
+
+
+def connect(port: int) -> tuple[socket.socket, bytes]:
+    """A connection to PostgreSQL, and the type of what it says last: Z for ready,
+    E for an error (protocol 3.0)."""
+    hello = b"\x00\x03\x00\x00user\x00postgres\x00\x00"
+    client = socket.create_connection(("127.0.0.1", port), 20)
+    client.sendall((len(hello) + 4).to_bytes(4) + hello)
+    reader = client.makefile("rb")
+    kind = b""
+    while kind not in (b"Z", b"E"):
+        kind = reader.read(1)
+        reader.read(int.from_bytes(reader.read(4)) - 4)
+    reader.close()
+    return client, kind
+
+
+def test_eight_workers_with_a_pool_of_twenty_are_too_many_for_postgres(postgres_server):
+    with contextlib.ExitStack() as stack:
+        kinds = []
+        for _ in range(8 * 20):
+            client, kind = connect(postgres_server.port)
+            stack.enter_context(client)
+            kinds.append(kind)
+    assert kinds.count(b"E") >= 60
 
 
 # --- sizes and names -----------------------------------------------------------------
