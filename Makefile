@@ -4,16 +4,17 @@ PORT ?= 8000
 TOPIC ?=
 TITLE ?=
 TIMES ?=
+ROUNDS ?=
 E ?=
 
 UV := .uv/bin/uv
 RUN := .venv/bin/python -m lab
-UV_PIN := uv$(shell sed -n 's/^required-version = "\(.*\)".*/\1/p' pyproject.toml)
+UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 # npm and node come from PyPI with everything else
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat notebook site clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat bench lighthouse notebook hooks site clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,8 +45,17 @@ chapter: setup ## start a chapter (TOPIC=slug, TITLE= in the navigation)
 repeat: setup ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 	@$(RUN) repeat $(TOPIC) $(if $(TIMES),--times $(TIMES))
 
+bench: setup ## what our own parts cost, as ratios, nothing else running (ROUNDS=)
+	@$(RUN) bench $(if $(ROUNDS),--rounds $(ROUNDS))
+
+lighthouse: setup tests/lighthouse/node_modules/.ready ## audit the built site in Chromium (mobile)
+	@$(RUN) lighthouse
+
 notebook: setup ## open a chapter's notebook in JupyterLab (TOPIC=)
 	@$(RUN) notebook $(or $(TOPIC),$(error say which one: make notebook TOPIC=event-loop))
+
+hooks: setup ## check what is committed, at each git commit
+	@.venv/bin/pre-commit install
 
 site: setup ## build the site into site/
 	@$(RUN) site
@@ -69,4 +79,10 @@ NPM_LOCKS := $(foreach folder,snippets snippets/_specimens,$(folder)/package.jso
 snippets/node_modules/.ready: $(NPM_LOCKS) | .venv/.ready
 	@echo "set-up: npm packages, as locked"
 	@for folder in snippets snippets/_specimens; do (cd $$folder && npm ci --no-progress --loglevel=error) || exit 1; done || { echo "set-up: 'npm ci' failed — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@touch $@
+
+# only `make lighthouse` wants it, so set-up leaves it alone
+tests/lighthouse/node_modules/.ready: tests/lighthouse/package.json tests/lighthouse/package-lock.json | .venv/.ready
+	@echo "set-up: Lighthouse, as locked"
+	@cd tests/lighthouse && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed in tests/lighthouse — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
 	@touch $@

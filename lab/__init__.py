@@ -1,6 +1,7 @@
 """What tests, notebooks and pages share. One module per job; each imports only
-modules below it: repeat, chapter, notebook, site, markdown, pages, figure,
-evidence, load, browser, services, node, process (the ground)."""
+modules below it: bench, lighthouse, repeat, chapter, notebook, site, publish, markdown,
+overview, elements, pages, figure, evidence, load, browser, services, node, process (the
+ground)."""
 
 from pathlib import Path
 

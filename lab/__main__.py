@@ -35,6 +35,10 @@ def main() -> int:
     sub = command("repeat", repeat_, "run tests again and again, and count")
     sub.add_argument("topic", nargs="?")
     sub.add_argument("--times", type=int, help="runs of each kind, for a quick trial")
+    command("bench", bench_, "what our own parts cost, as ratios").add_argument(
+        "--rounds", type=int, default=7
+    )
+    command("lighthouse", lighthouse_, "audit the built site in Chromium")
     command("notebook", notebook_, "open a chapter's notebook").add_argument("topic")
     command("site", site, "build the site into site/")
     command("serve", serve, "serve the site, with live reload").add_argument(
@@ -63,8 +67,9 @@ def pages_(args) -> int:
 
 def test(args) -> int:
     """The gates, the deterministic tests in parallel, what they executed, then
-    alone whatever is timed, notebooks last. Goes on after a failed step."""
-    from lab.repeat import DETERMINISTIC, TIMED, only
+    alone whatever is timed, the notebooks, and the site with their results. Goes on
+    after a failed step."""
+    from lab.repeat import DETERMINISTIC, SITE, TIMED, only
 
     topic = _topic(args.topic)
     coverage = BUILD / "coverage"
@@ -82,6 +87,7 @@ def test(args) -> int:
         ("every shown line ran", lambda: _unexecuted(topic)),
         ("timed tests", lambda: _pytest(f"-m{TIMED}", *only(topic))),
         ("notebooks", lambda: _notebooks(topic)),
+        ("site", lambda: _pytest("-n2", f"-m{SITE}", *only(topic))),
     )
     failed = []
     for name, step in steps:
@@ -98,6 +104,7 @@ def outputs(args) -> int:
     """Rewrite each .out that differs."""
     from lab import node
 
+    node.refuse_another("outputs")
     names = node.programs()
     for count, name in enumerate(names, 1):
         done = "written" if node.record(name) else "same"
@@ -151,6 +158,22 @@ def repeat_(args) -> int:
     if args.times is not None and args.times < 1:
         raise GuideError(f"--times {args.times}: nothing to run — give 1 or more")
     return not repeat.run(repeat.kinds(_topic(args.topic), args.times))
+
+
+def bench_(args) -> int:
+    """Measure what our parts cost; fail when a declared target is missed."""
+    from lab import bench
+
+    if args.rounds < 1:
+        raise GuideError(f"--rounds {args.rounds}: nothing to time — give 1 or more")
+    return not bench.run(args.rounds)
+
+
+def lighthouse_(args) -> int:
+    """Audit one page of each kind; fail when one scores less than it must."""
+    from lab import lighthouse
+
+    return _report(lighthouse.run())
 
 
 def notebook_(args) -> int:

@@ -55,7 +55,7 @@ def static(folder: Path, prefix: str = "", *, headers: bool = False) -> Iterator
         _Static,
         directory=str(folder),
         prefix=prefix,
-        extra=_headers(folder / "_headers") if headers else [],
+        extra=folder / "_headers" if headers else None,
     )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -77,7 +77,7 @@ def _headers(file: Path) -> list[tuple[str, str]]:
 class _Static(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keeps connections, as every host does
 
-    def __init__(self, *args, prefix: str, extra: list[tuple[str, str]], **options):
+    def __init__(self, *args, prefix: str, extra: Path | None, **options):
         self.prefix, self.extra = prefix, extra
         super().__init__(*args, **options)
 
@@ -98,7 +98,8 @@ class _Static(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Type", f"{kind}; charset=utf-8" if text else kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "max-age=600")
-        for name, value in self.extra:
+        # read now: a site may be built after its address is known
+        for name, value in _headers(self.extra) if self.extra else []:
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -48,6 +48,10 @@ def start(topic: str, title: str = "", root: Path = ROOT) -> list[Path]:
     ):
         nav = with_entry(nav, section, title, path)
     files = {root / path: text for path, text in _files(topic, title).items()}
+    home = root / "docs" / "index.md"
+    text = home.read_text("utf-8")
+    if (planned := without_planned(text, topic)) != text:
+        files[home] = planned
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
@@ -79,6 +83,13 @@ def _files(topic: str, title: str) -> dict[str, str]:
         text = source.read_text("utf-8")
         made[path] = text.replace("{{topic}}", topic).replace("{{title}}", title)
     return made
+
+
+def without_planned(text: str, topic: str) -> str:
+    """The home page without the question that is planned for a topic."""
+    lines = text.split("\n")
+    found = ((line, pages.PLANNED.match(line)) for line in lines)
+    return "\n".join(line for line, hit in found if not hit or hit[1] != topic)
 
 
 def with_entry(text: str, section: str, title: str, path: str) -> str:

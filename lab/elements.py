@@ -11,7 +11,7 @@ from lab.evidence import shown
 
 @cache
 def tree() -> pages.Tree:
-    """The guide, read once a build (`lab.site` reloads this module for each)."""
+    """The guide, read once a build (`lab.site` clears the cache for each)."""
     return pages.read()
 
 
@@ -66,15 +66,14 @@ def measured_on(entries: Iterable[Mapping]) -> str:
     return max((entry["date"] for entry in entries), default="")
 
 
-def source_link(parent, repo: str, path: str, line: int = 0):
-    """A file of the repository: linked, when it is known where that is."""
-    code = etree.Element("code")
-    code.text = path
+def add_test(parent, repo: str, sentence: str, path: str, line: int) -> None:
+    """A test by its name, linked when it is known where the repository is."""
     if repo:
-        anchor = f"#L{line}" if line else ""
-        href = f"{repo.rstrip('/')}/blob/main/{path}{anchor}"
-        parent = element(parent, "a", href=href)
-    parent.append(code)
+        href = f"{repo.rstrip('/')}/blob/main/{path}#L{line}"
+        element(parent, "a", text=sentence, href=href)
+    else:
+        parent.text = f"{parent.text or ''}{sentence}, in "
+        element(parent, "code", text=path)
 
 
 def evidence_of(topic: str) -> list[dict]:

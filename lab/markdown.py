@@ -30,18 +30,19 @@ from markdown import Extension
 from markdown.inlinepatterns import InlineProcessor
 from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
+from markdown.util import AtomicString
 from pymdownx.blocks import BlocksExtension
 from pymdownx.blocks.block import Block, type_html_identifier, type_string_in
 
 from lab import pages
 from lab.elements import (
+    add_test,
     circumstances,
     element,
     evidence_of,
     how,
     measured_on,
     measurements,
-    source_link,
     tests,
     tree,
 )
@@ -92,8 +93,8 @@ class Claim(Block):
         if not (found := _claim(self.options["id"], self.argument)):
             return
         for sentence, path, line in tests(found):
-            item = element(proofs, "li", text=f"test: {sentence} ")
-            source_link(item, self.config["repo_url"], path, line)
+            item = element(proofs, "li", text="test: ")
+            add_test(item, self.config["repo_url"], sentence, path, line)
         for entry in measurements(found):
             element(proofs, "li", text=f"measured: {entry['what']} — {how(entry)}")
 
@@ -222,7 +223,7 @@ class Jumps(Treeprocessor):
         for text, anchor in JUMPS.items():
             link = element(line, "a", text=text)
             link.set("href", f"#{anchor}")
-            link.tail = " · "
+            link.tail = " · " if text != list(JUMPS)[-1] else " "
         versions = tree().versions
         checked = (
             f"checked with Node {versions.get('node')}, Express {versions.get('express')}"
@@ -235,20 +236,21 @@ class Jumps(Treeprocessor):
 
 
 class LinkedFolds(Treeprocessor):
-    """A fold that has an id gets a heading: so it has a permanent link (from `toc`),
-    and search finds it."""
+    """A fold that has an id gets a heading, of which only the permanent link (from
+    `toc`) is in sight: so search finds the fold, with its text.
+
+    Not inside the summary: a link there is one control within another.
+    """
 
     def run(self, root):
         for fold in root.iter("details"):
             summary = fold.find("summary")
             if summary is None or not (name := fold.attrib.pop("id", "")):
                 continue
-            heading = etree.Element("h3", {"id": name})
-            heading.text, summary.text = summary.text, None
-            heading.extend(summary)
-            for child in list(summary):
-                summary.remove(child)
-            summary.append(heading)
+            heading = etree.Element("h3", {"id": name, "class": "pn-anchor"})
+            text = element(heading, "span", "pn-hidden", "".join(summary.itertext()))
+            text.text = AtomicString(text.text)
+            fold.insert(list(fold).index(summary) + 1, heading)
 
 
 class GuideExtension(BlocksExtension):
@@ -273,8 +275,10 @@ class GuideExtension(BlocksExtension):
         md.treeprocessors.register(Jumps(md), "pn-jumps", 4)
 
     def extendMarkdownBlocks(self, md, block_mgr):
+        # an environment variable that is set but empty comes as None
+        config = {"repo_url": self.getConfig("repo_url") or ""}
         for block in (Claim, Figure, Notebook, Questions, Ledger):
-            block_mgr.register(block, self.getConfigs())
+            block_mgr.register(block, config)
 
 
 def makeExtension(**options) -> Extension:

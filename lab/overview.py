@@ -18,11 +18,12 @@ from pymdownx.blocks.block import Block, type_any
 
 from lab import pages
 from lab.elements import (
+    add_test,
     element,
     evidence_of,
+    how,
     measured_on,
     measurements,
-    source_link,
     tests,
     tree,
 )
@@ -109,13 +110,20 @@ class Ledger(Block):
         proof = element(row, "td", "pn-note")
         listed = element(proof, "ul")
         for sentence, path, line in tests(claim):
-            item = element(listed, "li", text=f"{sentence} ")
-            source_link(item, self.config["repo_url"], path, line)
+            repo = self.config["repo_url"]
+            add_test(element(listed, "li"), repo, sentence, path, line)
         recorded = measurements(claim)
+        if not len(listed):  # proved by a measurement that is held to its bounds
+            for entry in recorded:
+                element(listed, "li", text=f"{entry['what']}: {how(entry)}")
         used = recorded[0]["versions"] if recorded else tree().versions
-        with_ = f"Node {used.get('node')}, Express {used.get('express')}"
-        when = measured_on(recorded)
-        element(proof, "p", text=f"{with_}; measured {when}" if when else with_)
+        text = f"Node {used.get('node')}, Express {used.get('express')}"
+        checked = element(proof, "p", text=text)
+        if when := measured_on(recorded):
+            checked.text += "; measured "
+            element(checked, "time", text=when)
+        else:
+            checked.text += "; run at every change"
 
 
 def _state(topic: str, page: pages.Page) -> str:

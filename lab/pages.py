@@ -54,6 +54,8 @@ _TYPED = {
 EMBED = re.compile(r'^\s*--8<--\s+"([^"]*)"\s*$')
 MARKER = re.compile(r"^\s*//\s*--8<--\s*\[(start|end):([\w-]+)\]\s*$")
 MEASURED = re.compile(r"\{measured ([^}\s]+)\}")
+# in the block `questions` of the home page: `      slug: The question?`
+PLANNED = re.compile(r"^\s{6,}([a-z][a-z-]*): \S.*\?\s*$")
 VERSION = re.compile(r"\{version ([^}\s]+)\}")
 _FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*(.*)$")
 _BLOCK = re.compile(r"^\s*(/{3,})\s*([\w-]+)\s*(?:\|\s*(.*?))?\s*$")
@@ -1013,6 +1015,35 @@ def navigation(tree: Tree) -> Iterator[Problem]:
             )  # fmt: skip
 
 
+def planned(tree: Tree) -> Iterator[Problem]:
+    """A question stands on the home page until its chapter is there."""
+    home = "docs/index.md"
+    for number, line in enumerate(tree.files.get(home, "").split("\n"), 1):
+        if (found := PLANNED.match(line)) and found[1] in tree.chapters:
+            yield Problem(
+                "planned", f"{home}:{number}",
+                f"'{found[1]}' is planned, and there is a chapter of that name",
+                "delete the line: the question is the chapter's heading",
+            )  # fmt: skip
+
+
+def changelog(tree: Tree) -> Iterator[Problem]:
+    """Entries begin with their date, newest first: the feed is made of them."""
+    page = tree.pages.get("docs/changelog.md")
+    newest = "9999"
+    for line, level, text, _ in page.headings if page else []:
+        if level != 2:
+            continue
+        date = re.match(r"(\d{4}-\d\d-\d\d): \S", text)
+        if not date or date[1] > newest:
+            yield Problem(
+                "changelog", f"{page.path}:{line}",
+                "entry out of order" if date else "entry without its date",
+                "write `## 2026-01-31: What changed`, the newest first",
+            )  # fmt: skip
+        newest = date[1] if date else newest
+
+
 def bijection(tree: Tree) -> Iterator[Problem]:
     """One topic, one slug, four places."""
     places: dict[str, Callable[[str], str]] = {
@@ -1288,8 +1319,8 @@ def _group(groups: dict, name: str) -> Counter:
 
 GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     parse_problems, embeds, fences, names, claims, references, typed_versions,
-    skeleton, front_matter, links, navigation, bijection, snippets, exercises,
-    notebooks, evidence, locks,
+    skeleton, front_matter, links, navigation, planned, changelog, bijection, snippets,
+    exercises, notebooks, evidence, locks,
 )  # fmt: skip
 
 

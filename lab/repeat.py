@@ -19,8 +19,9 @@ from xml.etree import ElementTree
 from lab import BUILD, ROOT, node, notebook, process
 
 # what the ordinary runs select; `binder` builds an image and is asked for by name
-DETERMINISTIC = "not timing and not binder"
+DETERMINISTIC = "not timing and not site and not binder"
 TIMED = "timing and not binder"
+SITE = "site"  # after the notebooks, whose results its pages show
 NOTEBOOKS = ("-p", "nbmake.pytest_plugin", "--nbmake", "--overwrite")
 LOGS = BUILD / "repeat"
 
@@ -59,7 +60,7 @@ def only(topic: str | None) -> tuple[str, ...]:
 
 
 def kinds(topic: str | None, times: int | None = None) -> list[Kind]:
-    """The four kinds, for one topic or all; `times` replaces each count."""
+    """The kinds in their order, for one topic or all; `times` replaces each count."""
     chosen = only(topic)
     books = tuple(str(path) for path in notebook.stage(topic))
     return [
@@ -67,6 +68,7 @@ def kinds(topic: str | None, times: int | None = None) -> list[Kind]:
         Kind("timed, one core busy", times or 5, (f"-m{TIMED}", *chosen), busy=True),
         Kind("notebooks", times or 3, (*NOTEBOOKS, *books)),
         Kind("deterministic", times or 2, ("-n2", f"-m{DETERMINISTIC}", *chosen)),
+        Kind("site", times or 2, ("-n2", f"-m{SITE}", *chosen)),
     ]
 
 

@@ -59,6 +59,9 @@ form.addEventListener('change', filter);
 form.addEventListener('submit', (event) => event.preventDefault());
 table.before(form);
 // a link to a row wins over a filter that would hide it
-if (location.hash && document.querySelector(location.hash)?.closest('.pn-ledger'))
+if (
+  location.hash &&
+  document.querySelector(location.hash)?.closest('.pn-ledger')
+)
   form.reset();
 filter();

@@ -19,8 +19,9 @@ from lab import ROOT, load, node, process
 
 # from the roof to the ground: a module imports only what stands behind it
 LAYERS = (
-    "__main__", "repeat", "chapter", "notebook", "site", "markdown", "pages", "figure",
-    "evidence", "load", "browser", "services", "node", "process", "__init__",
+    "__main__", "bench", "lighthouse", "repeat", "chapter", "notebook", "site", "publish",
+    "markdown", "overview", "elements", "pages", "figure", "evidence", "load", "browser",
+    "services", "node", "process", "__init__",
 )  # fmt: skip
 
 

@@ -185,14 +185,15 @@ def test_another_node_runs_the_snippets_and_says_its_own_version(another, snippe
     assert node.run(snippet("")).stdout.startswith("stand-in ran --throw-deprecation")
 
 
-def test_evidence_of_another_node_is_refused(another):
+@pytest.mark.parametrize("command", ["evidence", "outputs"])
+def test_nothing_is_recorded_of_another_node(another, command):
     done = subprocess.run(
-        [sys.executable, "-m", "lab", "evidence"],
+        [sys.executable, "-m", "lab", command],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "evidence: is of the locked Node only, and GUIDE_NODE is Node 99.1.0 — unset "
+        f"{command}: is of the locked Node only, and GUIDE_NODE is Node 99.1.0 — unset "
         "GUIDE_NODE\n"
     )
 

@@ -228,6 +228,15 @@ FAULTS = [
     ("anchor", append("\n[gone](../index.md#bottom)\n")),
     ("anchor", append("\n[gone](#in-sixty-seconds)\n")),
     ("image-alt", append("\n![](../evidence/demo/lag-plot.svg)\n")),
+    ("planned", append("\n      demo: How?\n", "docs/index.md")),
+    ("changelog", add("docs/changelog.md", CLEAN["docs/index.md"] + "\n## Later\n")),
+    (
+        "changelog",
+        add(
+            "docs/changelog.md",
+            CLEAN["docs/index.md"] + "\n## 2026-01-01: A\n\n## 2026-01-02: B\n",
+        ),
+    ),
     ("nav", add("docs/extra.md", CLEAN["docs/index.md"])),
     ("nav", remove("docs/index.md")),
     ("nav", replace("mkdocs.yml", "  - Book: notebooks/demo.ipynb\n", "")),

@@ -31,6 +31,10 @@ def test_plain(): ...
 def test_timed(): ...
 
 
+@pytest.mark.site
+def test_page(): ...
+
+
 @pytest.mark.binder
 def test_image(): ...
 
@@ -44,7 +48,9 @@ def test_both(): ...
 @pytest.fixture
 def target(tmp_path, monkeypatch):
     """A folder with tests of its own, and a place for the logs."""
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  timing:\n  binder:\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nmarkers =\n  timing:\n  site:\n  binder:\n"
+    )
     monkeypatch.setattr(repeat, "LOGS", tmp_path / "logs")
     return tmp_path
 
@@ -78,11 +84,14 @@ def test_a_kind_without_tests_is_no_failure(target, capsys):
 
 def test_ordinary_runs_leave_the_image_alone(target, capsys):
     (target / "test_marked.py").write_text(MARKED)
-    selections = {"rest": repeat.DETERMINISTIC, "timed": repeat.TIMED}
+    selections = {
+        "rest": repeat.DETERMINISTIC, "timed": repeat.TIMED, "site": repeat.SITE,
+    }  # fmt: skip
     chosen = [Kind(name, 1, (f"-m{marks}",)) for name, marks in selections.items()]
     assert repeat.run(chosen, target)
     assert "rest 1/1: 1 passed, 0 failed" in (told := capsys.readouterr().out)
     assert "timed 1/1: 1 passed, 0 failed" in told
+    assert "site 1/1: 1 passed, 0 failed" in told
 
 
 BUSY = """

@@ -1,56 +1,525 @@
-"""The built site, opened in Chromium."""
+"""The built site, as published: looked at in Chromium, after the notebooks have run."""
 
+import contextlib
+import html
+import json
 import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urldefrag, urljoin
+from xml.etree import ElementTree
 
 import pytest
 
-from lab import ROOT, browser, site
+from lab import (
+    EXECUTED,
+    NOTEBOOKS,
+    ROOT,
+    SNIPPETS,
+    browser,
+    pages,
+    process,
+    publish,
+    site,
+)
+
+pytestmark = pytest.mark.site
+
+URL = "https://reader.example/proven-node/"  # below a path, as project pages are
+REPO = "https://github.com/somebody/proven-node"
+TREE = pages.read()
+CLAIMS = [claim for page in TREE.chapters.values() for claim in page.claims]
+AXE = (SNIPPETS / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def published(tmp_path_factory):
+    """The site with its address and repository known."""
     folder = tmp_path_factory.mktemp("site")
-    site.build(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GUIDE_URL", URL)
+        patch.setenv("GUIDE_REPO", REPO)
+        site.build(folder)
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def served(published):
+    """Its address, with the headers that a host would send."""
+    with browser.static(published, "/proven-node", headers=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
 def chrome():
     try:
         browser.executable()
     except browser.BrowserError as error:
         pytest.skip(str(error))
-    with browser.chromium() as running:
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # it outlives the test that happens to start it
+            patch.delenv(process.TOKEN)
+            running = stack.enter_context(browser.chromium())
         yield running
 
 
-PAGES = ("", "chapters/event-loop/", "notebooks/event-loop/")
-SCHEMES = ("light", "dark")
-WIDTHS = (1280, 360)
+@pytest.fixture
+def open_page(chrome, served):
+    """Open a path of the site in a context of its own; gives the Playwright page."""
+    contexts = []
+
+    def opened(path="", **options):
+        context = chrome.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto(f"{served}/{path}", wait_until="networkidle")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
 
 
-def test_pages_ask_nobody_else_log_no_error_and_fit_the_screen(built, chrome):
-    with browser.static(built) as url:
-        for scheme in SCHEMES:
-            for width in WIDTHS:
-                faults = []
-                context = chrome.new_context(
-                    viewport={"width": width, "height": 800}, color_scheme=scheme
-                )
-                page = context.new_page()
-                page.on("console", lambda m: faults.append(f"{m.type}: {m.text}"))  # noqa: B023
-                page.on("pageerror", lambda e: faults.append(str(e)))  # noqa: B023
-                page.on(
-                    "request",
-                    lambda r: r.url.startswith((url, "data:")) or faults.append(r.url),  # noqa: B023
-                )
-                for path in PAGES:
-                    page.goto(f"{url}/{path}", wait_until="networkidle")
-                    wide = page.evaluate("document.documentElement.scrollWidth")
-                    assert wide <= width, f"/{path} is {wide} px wide at {width}"
-                assert faults == [], f"{scheme}, {width} px"
-                context.close()
+def paths(folder: Path) -> dict[str, str]:
+    """The text of every page by its path in the site."""
+    return {
+        page.relative_to(folder).as_posix().removesuffix("index.html"): text
+        for page in sorted(folder.rglob("*.html"))
+        for text in [page.read_text("utf-8")]
+    }
 
+
+# --- every page -------------------------------------------------------------------
+
+# as a reader who opens everything and scrolls through it: the theme makes code that is
+# wider than its block focusable once it has been in sight
+READ = """
+async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  for (const fold of document.querySelectorAll('details')) fold.open = true;
+  for (let y = 0; y < document.body.scrollHeight; y += innerHeight) {
+    scrollTo(0, y);
+    await frame();
+    await frame();
+  }
+  for (let i = 0; i < 100 && [...document.querySelectorAll('pre > code')].some(
+    (code) => code.scrollWidth > code.clientWidth && code.tabIndex < 0); i += 1)
+    await frame();
+}
+"""
+AXE_RUN = """
+async () => {
+  const { violations } = await axe.run();
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
+    `${id}: ${target.join(' ')} ${failureSummary.replaceAll('\\n', ' ')}`));
+}
+"""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_asks_nobody_else_and_fits(
+    published, served, chrome, scheme, width
+):
+    """No axe violation with all folds open, no request to a third party, no message
+    in the console (so nothing that the policy forbids), no sideways scroll."""
+    context = chrome.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme
+    )
+    faults = []
+    for path in paths(published):
+        page = context.new_page()
+        page.on("console", lambda m: faults.append(f"{path}: {m.type} {m.text}"))  # noqa: B023
+        page.on("pageerror", lambda e: faults.append(f"{path}: {e}"))  # noqa: B023
+        page.on(
+            "request",
+            lambda r: (
+                r.url.startswith((served, "data:")) or faults.append(f"{path}: {r.url}")  # noqa: B023
+            ),
+        )
+        page.goto(f"{served}/{path}", wait_until="networkidle")
+        page.evaluate(READ)
+        page.evaluate(AXE)
+        faults += [f"{path}: axe {fault}" for fault in page.evaluate(AXE_RUN)]
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        if wide > width:
+            faults.append(f"{path}: {wide} px wide")
+        page.close()
+    assert context.cookies() == []
+    context.close()
+    assert not faults, "\n".join(faults)
+
+
+def test_axe_the_policy_and_the_console_find_planted_faults(published, chrome, tmp_path):
+    text = (published / "index.html").read_text("utf-8")
+    # an image without alternative, and a script that the build has not seen
+    text = text.replace("<h1", '<img src="assets/card.png"><h1')
+    text = text.replace("</body>", "<script>window.planted = true</script></body>")
+    (tmp_path / "planted.html").write_text(text, "utf-8")
+    for name in ("assets", "_headers"):
+        (tmp_path / name).symlink_to(published / name)
+    with browser.static(tmp_path, headers=True) as url:
+        page = chrome.new_page()
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(f"{url}/planted.html", wait_until="networkidle")
+        page.evaluate(AXE)
+        found = page.evaluate(AXE_RUN)
+        assert page.evaluate("window.planted") is None
+        page.close()
+    assert any(fault.startswith("image-alt: img") for fault in found)
+    assert any("Content Security Policy" in text for text in said)
+
+
+def test_pages_have_no_inline_style_or_handler_and_no_foreign_resource(published):
+    """What the policy forbids is not there at all, rather than blocked."""
+    for path, text in paths(published).items():
+        assert not re.search(r"<style\b|<[^>]+\s(?:style|on\w+)=", text), path
+        sources = re.findall(
+            r'\bsrc="([^"]+)"|<link rel="stylesheet" href="([^"]+)"', text
+        )
+        assert sources
+        assert not [a or b for a, b in sources if "//" in (a or b)], path
+
+
+def test_the_policy_is_strict_and_knows_every_script(published):
+    header = (published / "_headers").read_text("utf-8")
+    assert "unsafe" not in header and "frame-ancestors 'none'" in header
+    for path, text in paths(published).items():
+        policy = re.search(r'Security-Policy" content="([^"]+)"', text)[1]
+        policy = html.unescape(policy)
+        assert text.index("Security-Policy") < text.index("<script"), path
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        hashes = publish.scripts(text)
+        assert hashes and hashes <= set(policy.replace(";", " ").split()), path
+        assert hashes <= set(header.replace(";", " ").split()), path
+
+
+def test_scripts_are_hashed_as_browsers_hash_them():
+    # echo -n 'alert(1)' | openssl dgst -sha256 -binary | base64
+    known = "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='"
+    page = '<script>alert(1)</script><script src="a.js"></script>'
+    assert publish.scripts(page) == {known}
+
+
+# --- weight -----------------------------------------------------------------------
+
+KB = 1024
+BUDGETS = {"chapters/": 120 * KB, "notebooks/": 200 * KB, "": 120 * KB}
+
+
+def test_pages_keep_to_their_weight(published, served, chrome):
+    """Everything that a first view transfers, gzipped, the cache empty."""
+    heavy = {}
+    for path in paths(published):
+        context = chrome.new_context()
+        page = context.new_page()
+        sizes = []
+        page.on(
+            "requestfinished",
+            lambda r: sizes.append(r.sizes()["responseBodySize"]),  # noqa: B023
+        )
+        page.goto(f"{served}/{path}", wait_until="networkidle")
+        context.close()
+        assert len(sizes) > 4
+        budget = next(b for prefix, b in BUDGETS.items() if path.startswith(prefix))
+        print(f"{path or 'home'}: {sum(sizes) / KB:.1f} KB of {budget // KB}")
+        if sum(sizes) > budget:
+            heavy[path] = sum(sizes)
+    assert heavy == {}
+
+
+# --- links ------------------------------------------------------------------------
+
+
+class _Links(HTMLParser):
+    def __init__(self, text: str):
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.ids |= {attributes[key] for key in ("id", "name") if attributes.get(key)}
+        self.links += [attributes[key] for key in ("href", "src") if attributes.get(key)]
+
+
+def dead(texts: dict[str, str], files: set[str], base: str) -> list[str]:
+    """Links of pages to something that is not in the site, anchors included."""
+    read = {path: _Links(text) for path, text in texts.items()}
+    found = []
+    for path, page in read.items():
+        for link in page.links:
+            target, anchor = urldefrag(urljoin(base + path, link))
+            if not target.startswith(base):
+                elsewhere = target.startswith(("https:", "data:"))
+                if not elsewhere or target.startswith(urljoin(base, "/")):
+                    found.append(f"{path}: {link}")
+                continue
+            name = target.removeprefix(base)
+            if (
+                name not in files
+                and name not in read
+                or anchor
+                and name in read
+                and anchor not in read[name].ids
+            ):
+                found.append(f"{path}: {link}")
+    return found
+
+
+def test_links_and_anchors_lead_somewhere(published):
+    files = {
+        file.relative_to(published).as_posix()
+        for file in published.rglob("*")
+        if file.is_file()
+    }
+    texts = paths(published)
+    assert sum(len(_Links(text).links) for text in texts.values()) > 200
+    assert dead(texts, files, URL) == []
+
+
+@pytest.mark.parametrize(
+    "link", ["../gone/", "#gone", "../#gone", "http://plain.example/", "/elsewhere.css"]
+)
+def test_a_dead_link_is_found(link):
+    texts = {"": '<i id="here">', "a/": f'<a href="../#here">ok</a><a href="{link}">'}
+    assert dead(texts, {"x.css"}, URL) == [f"a/: {link}"]
+    assert dead({"": texts[""]}, set(), URL) == []
+
+
+# --- what search engines and feed readers get -------------------------------------
+
+
+def test_pages_describe_themselves_once_each(published):
+    sitemap = (published / "sitemap.xml").read_text("utf-8")
+    seen: dict[str, str] = {}
+    for path, text in paths(published).items():
+        described = re.findall(r'<meta name="description" content="([^"]*)"', text)
+        assert len(described) == 1, path
+        if path == "404.html":
+            assert "canonical" not in text and URL + path not in sitemap
+            continue
+        assert 30 <= len(html.unescape(described[0])) <= 155, path
+        assert described[0] not in seen, f"{path} is described as {seen[described[0]]}"
+        seen[described[0]] = path
+        assert f'<link rel="canonical" href="{URL}{path}">' in text
+        assert f"<loc>{URL}{path}</loc>" in sitemap
+        assert f'<meta property="og:url" content="{URL}{path}">' in text
+        assert f'<meta property="og:description" content="{described[0]}">' in text
+        assert f'<meta property="og:image" content="{URL}assets/card.png">' in text
+    card = (published / "assets" / "card.png").read_bytes()
+    assert card[16:24] == (1200).to_bytes(4) + (630).to_bytes(4)
+
+
+def test_the_feed_has_the_changelog(published):
+    root = ElementTree.parse(published / "changelog.xml").getroot()
+    items = root.findall("channel/item")
+    entries = re.findall(
+        r"^## (\S+): (.*)$", TREE.files["docs/changelog.md"], re.MULTILINE
+    )
+    assert [item.findtext("title") for item in items] == [title for _, title in entries]
+    page = paths(published)["changelog/"]
+    for item in items:
+        link, anchor = urldefrag(item.findtext("link"))
+        assert link == f"{URL}changelog/" and f'id="{anchor}"' in page
+        assert 'href="../' not in item.findtext("description")
+    head = paths(published)["ledger/"]
+    assert 'type="application/rss+xml"' in head and 'href="../changelog.xml"' in head
+
+
+def test_a_changelog_without_dates_is_answered():
+    with pytest.raises(publish.PublishError, match="docs/changelog.md: no entry"):
+        publish.feed("<article><h2 id=x>What changed</h2></article>", URL, "x")
+
+
+def test_edit_and_binder_links_name_the_repository(published):
+    for topic in TREE.chapters:
+        book = (published / f"notebooks/{topic}/index.html").read_text("utf-8")
+        chapter = (published / f"chapters/{topic}/index.html").read_text("utf-8")
+        assert f'href="{REPO}/edit/main/docs/chapters/{topic}.md"' in chapter
+        assert f'href="{REPO}/edit/main/notebooks/{topic}.ipynb"' in book
+        binder = f"https://mybinder.org/v2/gh/somebody/proven-node/main?labpath=notebooks/{topic}.ipynb"
+        assert f'href="{binder}"' in chapter and f'href="{binder}"' in book
+        assert f'href="{topic}.ipynb" download' in book
+        source = published / "notebooks" / topic / f"{topic}.ipynb"
+        assert json.loads(source.read_text("utf-8"))["cells"]
+
+
+def test_without_address_and_repository_nothing_points_there(monkeypatch, tmp_path):
+    monkeypatch.delenv("GUIDE_URL", raising=False)
+    monkeypatch.setenv("GUIDE_REPO", "")  # as a workflow sets what it doesn't know
+    site.build(tmp_path)
+    for path, text in paths(tmp_path).items():
+        assert not re.search("canonical|og:url|og:image|rss|mybinder|/edit/main", text), (
+            path
+        )
+    assert not (tmp_path / "changelog.xml").exists()
+
+
+# --- reading ----------------------------------------------------------------------
+
+
+def test_search_finds_claims_and_follow_ups_and_no_notebook(open_page):
+    """The index comes when search is opened, and the policy lets its worker run."""
+    page = open_page("chapters/event-loop/")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    assert not page.evaluate(
+        "performance.getEntriesByType('resource').some((r) => /search_index/.test(r.name))"
+    )
+    page.keyboard.press("/")
+    claim, follow_up = "async function block the event loop", "sockets need no thread"
+    for words, target in (
+        (claim, "#claim-async-means-non-blocking"),
+        (follow_up, "#prove-that-sockets-need-no-thread"),
+    ):
+        page.get_by_role("textbox", name="Search").fill("")
+        page.keyboard.type(words)
+        hit = page.locator(f'.md-search-result__link[href*="{target}"]').first
+        hit.wait_for(timeout=10_000)
+    links = page.locator(".md-search-result__link")
+    every = links.evaluate_all("all => all.map((link) => link.href)")
+    assert every and not [link for link in every if "/notebooks/" in link]
+    assert any(url.endswith("search/search_index.json") for url in asked)
+    # following it opens the fold
+    page.locator(f'.md-search-result__link[href*="{target}"]').first.click()
+    fold = page.locator(f"details:has({target})")
+    page.wait_for_function("() => document.querySelector(location.hash)")
+    assert fold.evaluate("(fold) => fold.open")
+
+
+def test_claims_and_follow_ups_have_links_of_their_own(published):
+    for topic, page in TREE.chapters.items():
+        text = (published / f"chapters/{topic}/index.html").read_text("utf-8")
+        names = [f"claim-{claim.options['id']}" for claim in page.claims]
+        names += [fold.id for fold in page.details if fold.id]
+        assert len(names) > 15
+        for name in names:
+            assert text.count(f'id="{name}"') == 1
+            assert f'class="headerlink" href="#{name}"' in text, name
+
+
+def test_the_scheme_is_switched_and_kept_without_a_cookie(open_page):
+    page = open_page(color_scheme="light")
+    scheme = "document.body.dataset.mdColorScheme"
+    assert page.evaluate(scheme) == "default"
+    page.get_by_title("Switch to dark").click()
+    assert page.evaluate(scheme) == "slate"
+    page.reload(wait_until="networkidle")
+    assert page.evaluate(scheme) == "slate"
+    assert page.context.cookies() == []
+
+
+def shown(page) -> list[str]:
+    """The verdicts of the rows in sight."""
+    return page.locator(".pn-ledger tr[data-verdict]").evaluate_all(
+        "rows => rows.filter((row) => row.offsetParent).map((row) => row.dataset.verdict)"
+    )
+
+
+def test_the_ledger_is_complete_without_javascript(open_page):
+    page = open_page("ledger/", java_script_enabled=False)
+    verdicts = page.locator(".pn-ledger .pn-verdict:visible").all_inner_texts()
+    assert verdicts == [claim.options["verdict"] for claim in CLAIMS]
+    assert page.locator(".pn-filter").count() == 0
+    links = page.locator(".pn-ledger .pn-heard")
+    assert links.count() == len(CLAIMS)
+    total = page.locator(".pn-counts tfoot td").last.inner_text()
+    assert total == str(len(CLAIMS))
+
+
+def test_the_ledger_is_filtered_from_the_keyboard(open_page):
+    page = open_page("ledger/")
+    page.locator(".pn-counts a").last.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "topic"
+    page.keyboard.press("e")  # chooses Event loop
+    page.keyboard.press("Tab")
+    page.keyboard.press("w")  # chooses wrong
+    own = [
+        c for c in CLAIMS if c.topic == "event-loop" and c.options["verdict"] == "wrong"
+    ]
+    assert shown(page) == ["wrong"] * len(own)
+    assert page.locator(".pn-filter output").inner_text() == (
+        f"{len(own)} of {len(CLAIMS)} claims"
+    )
+    assert page.url.endswith("?topic=event-loop&verdict=wrong")
+    page.reload(wait_until="networkidle")
+    assert shown(page) == ["wrong"] * len(own)
+
+
+def test_a_link_to_a_row_of_the_ledger_wins_over_the_filter(open_page):
+    claim = next(claim for claim in CLAIMS if claim.options["verdict"] == "depends")
+    row = claim.key.replace("/", "--")
+    page = open_page(f"ledger/?verdict=wrong#{row}")
+    assert page.locator(f"#{row}").is_visible()
+    assert len(shown(page)) == len(CLAIMS)
+
+
+def test_printing_opens_the_folds(open_page):
+    page = open_page("chapters/event-loop/")
+    closed = "document.querySelectorAll('.md-content details:not([open])').length"
+    assert page.evaluate(closed) > 20
+    page.evaluate(
+        f"addEventListener('beforeprint', () => {{ window.closed = {closed}; }})"
+    )
+    page.pdf()
+    assert page.evaluate("window.closed") == 0
+    assert page.evaluate(closed) > 20  # as before
+
+
+def test_the_keyboard_gets_everywhere_and_shows_where_it_is(open_page):
+    page = open_page("chapters/event-loop/")
+    page.keyboard.press("Tab")
+    assert "md-skip" in page.evaluate("document.activeElement.className")
+    stops = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        stops.append(
+            page.evaluate(
+                """() => {
+                  const at = document.activeElement;
+                  const { outlineStyle, outlineWidth } = getComputedStyle(at);
+                  const box = at.getBoundingClientRect();
+                  return { name: at.outerHTML.slice(0, 80), outline: outlineStyle,
+                    seen: box.width > 0 && box.height > 0, y: box.top + scrollY,
+                    content: Boolean(at.closest('article')) };
+                }"""
+            )
+        )
+    assert [stop for stop in stops if stop["outline"] == "none"] == []
+    content = [stop["y"] for stop in stops if stop["content"]]
+    assert len(content) > 5 and content == sorted(content)
+
+
+def test_who_asks_for_less_motion_gets_none(open_page):
+    moving = """() => [...document.querySelectorAll('*')].filter((element) =>
+      getComputedStyle(element).transitionDuration.split(', ').some((d) => d !== '0s')
+    ).length"""
+    assert open_page(reduced_motion="reduce").evaluate(moving) == 0
+    assert open_page(reduced_motion="no-preference").evaluate(moving) > 0
+
+
+def test_code_scrolls_inside_its_block_on_a_phone(open_page):
+    page = open_page("chapters/event-loop/", viewport={"width": 360, "height": 800})
+    wider = page.locator("article pre > code").evaluate_all(
+        "all => all.filter((code) => code.scrollWidth > code.clientWidth).length"
+    )
+    assert wider > 5  # and no page is: see above
+
+
+def test_an_unknown_address_says_where_to_go(open_page):
+    page = open_page("chapters/no-such-chapter/")
+    assert page.get_by_role("heading", name="There is no such page").is_visible()
+    page.get_by_role("link", name="the ledger").click()
+    assert page.url.endswith("/proven-node/ledger/")
+
+
+# --- chapters and notebooks -------------------------------------------------------
 
 CONTRAST = """
 () => [...document.querySelectorAll('.pn-figure text')].map((text) => {
@@ -69,19 +538,56 @@ CONTRAST = """
 """
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_figures_are_legible_on_both_schemes(built, chrome, scheme):
-    with browser.static(built) as url:
-        page = chrome.new_page(color_scheme=scheme)
-        page.goto(f"{url}/chapters/event-loop/", wait_until="networkidle")
+@pytest.mark.parametrize("kind", ["chapters", "notebooks"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_figures_are_legible_on_both_schemes_and_say_what_they_show(
+    open_page, scheme, kind
+):
+    for topic in TREE.chapters:
+        page = open_page(f"{kind}/{topic}/", color_scheme=scheme)
         ratios = page.evaluate(CONTRAST)
-        assert len(ratios) > 20
+        assert len(ratios) > 20, (
+            f"{kind}/{topic}: no figures — the notebook must have run before: make test"
+        )
         # 4.5 is what WCAG asks of text, 3 of graphics: the coloured signs
         assert min(ratios) > 3, sorted(ratios)[:5]
-        named = page.locator("svg.pn-figure[role=img]").evaluate_all(
-            "all => all.map((svg) => svg.getAttribute('aria-label').length)"
+        figures = page.locator(".md-content__inner svg.pn-figure").evaluate_all(
+            "all => all.map((svg) => svg.role === 'img' && svg.ariaLabel?.length)"
         )
-        assert min(named) >= 40
+        assert figures and min(figures) >= 40, topic
+        assert page.locator("article img:not([alt])").count() == 0
+
+
+def test_notebook_pages_are_light_and_whole(published):
+    """None of JupyterLab's style, no script of its own; every code cell is there."""
+    for source in NOTEBOOKS.glob("*.ipynb"):
+        text = (published / f"notebooks/{source.stem}/index.html").read_text("utf-8")
+        assert "cdn" not in text.lower() and "unpkg" not in text
+        cells = json.loads(source.read_text("utf-8"))["cells"]
+        code = [c for c in cells if c["cell_type"] == "code"]
+        assert len(re.findall(r'jp-CodeCell[^>]*id="cell-id=', text)) == len(code) > 3
+        assert "with the results of its last run" in text
+
+
+def test_the_built_chapter_shows_what_was_recorded(published):
+    text = (published / "chapters/event-loop/index.html").read_text("utf-8")
+    assert "{measured" not in text and "{version" not in text and "--8&lt;--" not in text
+    assert re.search(r"checked with Node [\d.]+, Express [\d.]+; measured [\d-]+<", text)
+    assert "recorded, not asserted" in text and "asserted &gt; 3×" in text
+    assert "login.naive.mjs — naive, not for use" in text
+    proof = rf'test: <a href="{REPO}/blob/main/tests/chapters/test_event_loop.py#L\d+"'
+    assert len(re.findall(proof, text)) >= 12
+    assert (published / "evidence/event-loop.json").exists()
+
+
+def test_home_says_what_is_written_and_what_is_not(published):
+    text = paths(published)[""]
+    questions = re.findall(r'class="pn-question"[^>]*>(.*?)<', text)
+    assert len(questions) == 10
+    written = [html.escape(pages.question(page)) for page in TREE.chapters.values()]
+    assert questions[: len(written)] == written
+    assert text.count("not written yet") == 10 - len(written)
+    assert len(re.findall(r"\d+ claims tried: ", text)) == len(written)
 
 
 def test_a_missing_browser_is_named(monkeypatch):
@@ -90,20 +596,11 @@ def test_a_missing_browser_is_named(monkeypatch):
         browser.executable()
 
 
-def test_the_built_chapter_shows_what_was_recorded(built):
-    text = (built / "chapters/event-loop/index.html").read_text("utf-8")
-    assert "{measured" not in text and "{version" not in text and "--8&lt;--" not in text
-    assert 'id="claim-async-means-non-blocking"' in text
-    assert re.search(r"checked with Node [\d.]+, Express [\d.]+; measured [\d-]+<", text)
-    assert "recorded, not asserted" in text and "asserted &gt; 3×" in text
-    assert "login.naive.mjs — naive, not for use" in text
-    assert (built / "evidence/event-loop.json").exists()
-
-
 def test_a_notebook_is_published_executed_only_if_its_cells_are_the_source(
     monkeypatch, tmp_path
 ):
     source = ROOT / "notebooks" / "event-loop.ipynb"
+    assert EXECUTED.parent == site.BUILD
     monkeypatch.setattr(site, "EXECUTED", tmp_path)
     assert site._executed(source)[0] == ROOT
     copy = tmp_path / source.name

@@ -1,11 +1,10 @@
-"""Every program prints what is recorded; every file passes the linter."""
+"""Every program prints what is recorded; the linter finds what it should."""
 
 import subprocess
-import sys
 
 import pytest
 
-from lab import ROOT, SNIPPETS, node
+from lab import SNIPPETS, node
 
 ESLINT = SNIPPETS / "node_modules" / "eslint" / "bin" / "eslint.js"
 
@@ -28,10 +27,6 @@ def eslint(*args: str, text: str | None = None) -> str:
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     return done.stdout
-
-
-def test_all_javascript_passes_the_linter():
-    assert eslint(".") == ""
 
 
 LINTER_FAULTS = {
@@ -64,12 +59,3 @@ def test_a_naive_version_may_be_insecure_but_not_sloppy():
     args = ("--stdin", "--stdin-filename=event-loop/x.naive.mjs")
     assert "security/" not in eslint(*args, text="eval(process.argv[2]);\n")
     assert "no-undef" in eslint(*args, text="leaked = 1;\n")
-
-
-def test_python_passes_the_linter():
-    for args in (["check"], ["format", "--check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "ruff", *args, "--quiet", "."], cwd=ROOT, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        assert (done.returncode, done.stdout) == (0, ""), done.stderr

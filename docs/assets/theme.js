@@ -1,0 +1,34 @@
+// What the theme does otherwise than this site wants it.
+
+// 1. It fetches the search index with every page, though few readers search, and the
+// index grows with every chapter. So its request waits until the search is opened.
+const opened = new Promise((resolve) => {
+  if (new URLSearchParams(location.search).has('q')) resolve();
+  const open = (event) => {
+    if (event.target.matches?.('[data-md-component="search-query"]'))
+      resolve();
+  };
+  addEventListener('focusin', open);
+});
+
+const { open, send } = XMLHttpRequest.prototype;
+const waiting = new WeakSet();
+
+XMLHttpRequest.prototype.open = function (method, url, ...rest) {
+  if (/\/search\/search_index\.json$/.test(url)) waiting.add(this);
+  return open.call(this, method, url, ...rest);
+};
+
+XMLHttpRequest.prototype.send = function (body) {
+  if (!waiting.delete(this)) return send.call(this, body);
+  opened.then(() => send.call(this, body));
+};
+
+// 2. It puts the copy button of each code block into a <nav>: dozens of landmarks
+// without a name, which a screen reader would list.
+new MutationObserver((changes) => {
+  for (const { addedNodes } of changes)
+    for (const node of addedNodes)
+      if (node.className === 'md-code__nav')
+        node.setAttribute('role', 'none');
+}).observe(document.documentElement, { childList: true, subtree: true });
