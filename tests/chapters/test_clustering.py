@@ -360,7 +360,12 @@ def clients_of(server) -> int:
 def under_load(server, ms: int = 2000):
     """20 keep-alive clients for that long; yields what waits for their counts."""
     with ThreadPoolExecutor(1) as other:
-        argv = ("clustering/clients.mjs", f"{server.url}/health", "20", str(ms))
+        argv = (
+            "clustering/clients.mjs",
+            f"{server.url}/orders/ord_1/label",
+            "20",
+            str(ms),
+        )
         clients = other.submit(node.run, *argv)
         until(lambda: clients_of(server) > 0)
         time.sleep(0.3)  # all of them, and well under way
