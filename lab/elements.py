@@ -11,7 +11,7 @@ from lab.evidence import shown
 
 @cache
 def tree() -> pages.Tree:
-    """The guide, read once a build (`lab.site` reloads this module for each)."""
+    """The guide, read once a build (`lab.site` clears the cache for each)."""
     return pages.read()
 
 
@@ -51,7 +51,19 @@ def circumstances(entry: Mapping) -> str:
 def tests(claim: pages.Claim) -> Iterator[tuple[str, str, int]]:
     """The tests that prove a claim: name as a sentence, file, line."""
     for path, line, name in tree().proofs.get(claim.key, []):
-        yield name.removeprefix("test_").replace("_", " "), path, line
+        words = name.removeprefix("test_").split("_")
+        sentence = " ".join(_WORDS.get(word, word) for word in words)
+        yield sentence[0].upper() + sentence[1:], path, line
+
+
+# as they are written; a test's name is lower case
+_WORDS = {
+    "commonjs": "CommonJS", "cpu": "CPU", "csrf": "CSRF", "dns": "DNS", "etag": "ETag",
+    "http": "HTTP", "https": "HTTPS", "io": "I/O", "ip": "IP", "ips": "IPs",
+    "ipv4": "IPv4", "ipv6": "IPv6", "javascript": "JavaScript", "json": "JSON",
+    "jwt": "JWT", "node": "Node", "nginx": "nginx", "redis": "Redis", "redos": "ReDoS",
+    "sql": "SQL", "tcp": "TCP", "tls": "TLS", "url": "URL", "xss": "XSS",
+}  # fmt: skip
 
 
 def measurements(claim: pages.Claim) -> list[dict]:

@@ -66,7 +66,7 @@ class Svg(str):
 
     def _repr_html_(self) -> str:
         # as on a page (lab.markdown): it scrolls, so it takes the keyboard
-        box = '<div class="pn-scroll" tabindex="0" role="group" aria-label="figure">'
+        box = '<div class="pn-scroll" tabindex="0" role="group" aria-label="a figure">'
         return f"{box}{self!s}</div>"
 
 
@@ -142,10 +142,17 @@ def slim(svg: str) -> str:
     svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
     svg = re.sub(r"\s*\n\s*(?=[^<\s])", " ", svg)  # within a path
     svg = re.sub(r"\s*\n\s*", "\n", svg)
-    empty = r"<(g|defs)>\s*</\1>\n?"
-    while re.search(empty, svg):
-        svg = re.sub(empty, "", svg)
-    return svg.strip()
+    svg = re.sub(r"<!--.*?-->\n?|<defs>\s*</defs>\n?", "", svg, flags=re.DOTALL)
+    kept: list[bool] = []  # of the groups around a place, which have a tag
+
+    def group(tag: re.Match) -> str:
+        if tag[0].startswith("<g"):
+            kept.append(tag[0].strip() != "<g>")
+            return tag[0] if kept[-1] else ""
+        return tag[0] if kept.pop() else ""
+
+    # a group without attributes says nothing
+    return re.sub(r"<g\b[^>]*(?<!/)>\n?|</g>\n?", group, svg).strip()
 
 
 def _presentation(style: re.Match) -> str:

@@ -25,6 +25,7 @@ import re
 import xml.etree.ElementTree as etree
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlencode
 
 from markdown import Extension
 from markdown.inlinepatterns import InlineProcessor
@@ -76,7 +77,10 @@ class Claim(Block):
         section = element(parent, "section", f"pn-claim pn-{verdict}")
         # a heading: search finds it, and `toc` gives it its permanent link
         heard = element(section, "h3", "pn-heard", id=f"claim-{name}")
-        element(heard, "span", "pn-verdict", verdict).tail = " "
+        badge = element(heard, "span", "pn-verdict", verdict)
+        # for those who don't see the columns: search results, screen readers
+        element(badge, "span", "pn-hidden", ":")
+        badge.tail = " "
         element(heard, "q", text=self.argument)
         return section
 
@@ -97,6 +101,10 @@ class Claim(Block):
             add_test(item, self.config["repo_url"], sentence, path, line)
         for entry in measurements(found):
             element(proofs, "li", text=f"measured: {entry['what']} — {how(entry)}")
+        if repo := self.config["repo_url"].rstrip("/"):
+            query = urlencode({"template": "wrong.yml", "where": found.key})
+            link = element(element(proofs, "li"), "a", text="this is wrong")
+            link.set("href", f"{repo}/issues/new?{query}")
 
 
 class Figure(Block):
@@ -120,8 +128,8 @@ class Figure(Block):
         box = element(figure, "div", "pn-scroll", self.md.htmlStash.store(svg))
         box.set("tabindex", "0")
         box.set("role", "group")
-        box.set("aria-label", "figure")
-        return element(figure, "figcaption")
+        box.set("aria-labelledby", f"caption-{Path(name).stem}")
+        return element(figure, "figcaption", id=f"caption-{Path(name).stem}")
 
     def on_end(self, block):
         key = self.argument.strip()
@@ -129,7 +137,7 @@ class Figure(Block):
         if not entry:
             return
         note = element(block, "p", "pn-note", f"{circumstances(entry)} · ")
-        link = element(note, "a", text="data")
+        link = element(note, "a", text="data of this figure")
         here = next(
             (p.path for p in tree().pages.values() if key in dict(p.figures).values()),
             "docs/chapters/",
@@ -149,20 +157,19 @@ class Notebook(Block):
 
     def on_end(self, block):
         topic = self.argument.strip()
-        block.text = "The notebook measures what this chapter claims. "
-        link = element(block, "a", text="Read it with its results")
+        block.text = "The notebook measures what this chapter claims: "
+        link = element(block, "a", text="read it with its results")
         link.set("href", f"../notebooks/{topic}.ipynb")
-        # as HTML, since MkDocs takes links for pages of its own
-        file = f"../../notebooks/{topic}/{topic}.ipynb"
-        link.tail = self.md.htmlStash.store(
-            f', <a href="{file}" download>download it</a>'
-        )
+        link.tail = ", "
         if binder := binder_link(self.config["repo_url"], topic):
-            link.tail += ", "
             link = element(block, "a", text="run it in Binder", href=binder)
-            link.tail = ""
-        link.tail += ", or open it here: "
-        element(block, "code", text=f"make notebook TOPIC={topic}").tail = "."
+            link.tail = ", "
+        link.tail += "or run it in a clone of the guide with "
+        command = element(block, "code", text=f"make notebook TOPIC={topic}")
+        # as HTML, since MkDocs takes links for pages of its own
+        file = f'<a href="../../notebooks/{topic}/{topic}.ipynb" download>The file</a>'
+        alone = "needs the rest of the guide around it"
+        command.tail = f". {self.md.htmlStash.store(file)} {alone}."
 
 
 class Measured(InlineProcessor):
@@ -235,6 +242,28 @@ class Jumps(Treeprocessor):
         root.insert(list(root).index(top) + 1, line)
 
 
+class Numbers(Treeprocessor):
+    """Before a chapter's sources: every recorded number of the page and how it was got,
+    for those who cannot hover, and on paper."""
+
+    def run(self, root):
+        children = list(root)
+        top = next((child for child in children if child.tag == "h1"), None)
+        last = next((c for c in children if c.get("id") == "sources"), None)
+        if top is None or last is None or not (topic := _topic(top)):
+            return
+        keys = [key for _, key in tree().chapters[topic].measured]
+        entries = [tree().evidence[key] for key in dict.fromkeys(keys)]
+        if not entries:
+            return
+        fold = etree.Element("details", {"class": "note pn-numbers"})
+        element(fold, "summary", text="The numbers on this page, and how they were got")
+        listed = element(fold, "ul")
+        for entry in entries:
+            element(listed, "li", text=f"{entry['what']}: {how(entry)}")
+        root.insert(children.index(last), fold)
+
+
 class LinkedFolds(Treeprocessor):
     """A fold that has an id gets a heading, of which only the permanent link (from
     `toc`) is in sight: so search finds the fold, with its text.
@@ -272,11 +301,14 @@ class GuideExtension(BlocksExtension):
         # after inline patterns (20), before toc (5)
         md.treeprocessors.register(LinkedFolds(md), "pn-folds", 10)
         # after toc (5) has given the headings their ids
+        md.treeprocessors.register(Numbers(md), "pn-numbers", 3)
         md.treeprocessors.register(Jumps(md), "pn-jumps", 4)
 
     def extendMarkdownBlocks(self, md, block_mgr):
+        # an environment variable that is set but empty comes as None
+        config = {"repo_url": self.getConfig("repo_url") or ""}
         for block in (Claim, Figure, Notebook, Questions, Ledger):
-            block_mgr.register(block, self.getConfigs())
+            block_mgr.register(block, config)
 
 
 def makeExtension(**options) -> Extension:

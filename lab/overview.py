@@ -21,6 +21,7 @@ from lab.elements import (
     add_test,
     element,
     evidence_of,
+    how,
     measured_on,
     measurements,
     tests,
@@ -37,7 +38,7 @@ class Questions(Block):
     OPTIONS: ClassVar = {"planned": ({}, type_any)}
 
     def on_create(self, parent):
-        return element(parent, "ol", "pn-questions")
+        return element(parent, "ol", "pn-questions", **{"data-search-exclude": ""})
 
     def on_end(self, block):
         for topic, page in tree().chapters.items():
@@ -112,12 +113,18 @@ class Ledger(Block):
             repo = self.config["repo_url"]
             add_test(element(listed, "li"), repo, sentence, path, line)
         recorded = measurements(claim)
-        used = recorded[0]["versions"] if recorded else tree().versions
-        text = f"Node {used.get('node')}, Express {used.get('express')}"
-        checked = element(proof, "p", text=text)
+        if not len(listed):  # proved by a measurement that is held to its bounds
+            for entry in recorded:
+                element(listed, "li", text=f"{entry['what']}: {how(entry)}")
+        checked = element(proof, "p", text="run at every change")
         if when := measured_on(recorded):
-            checked.text += "; measured "
+            checked.text += "; recorded "
             element(checked, "time", text=when)
+            # which may be older than the versions at the head of the page
+            used = recorded[0]["versions"]
+            if used.items() - tree().versions.items():
+                with_ = ", ".join(f"{name} {used[name]}" for name in used)
+                element(checked, "span", text=f" with {with_}")
 
 
 def _state(topic: str, page: pages.Page) -> str:

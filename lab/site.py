@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,16 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from lab import BUILD, EXECUTED, NOTEBOOKS, ROOT, GuideError, markdown, publish
+from lab import (
+    BUILD,
+    EXECUTED,
+    NOTEBOOKS,
+    ROOT,
+    SNIPPETS,
+    GuideError,
+    markdown,
+    publish,
+)
 
 log = logging.getLogger("mkdocs.lab.site")
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}  # Material's notice about MkDocs 2
@@ -43,6 +53,10 @@ _LIGHTER = (
     ),
     (r'class="anchor-link"', 'class="headerlink" title="Permanent link"'),
 )
+
+
+# The text between is escaped, so the first end tag is the token's own.
+_PLAIN_TOKEN = re.compile(r'<span class="(?:w|n|nx|nb|p|o)">([^<]*)</span>')
 
 
 class SiteError(GuideError):
@@ -91,22 +105,40 @@ _MODULES = (
     "process", "node", "evidence", "pages", "elements", "overview", "markdown",
     "publish", "site",
 )  # fmt: skip
+_CONVERTED = BUILD / "mkdocs-jupyter"  # notebooks, for the rebuilds of one server
 _served = False
+_edited: dict[str, int] = {}
 
 
 def on_startup(command, dirty):
     global _served
     _served = command == "serve"
+    shutil.rmtree(_CONVERTED, ignore_errors=True)
 
 
 def on_config(config):
     if config["repo_url"]:  # MkDocs would say "master", and warn where there is none
         config["edit_uri"] = "edit/main/docs/"
+    # converting a notebook takes longer than all other pages together; builds beside
+    # each other would read what another one writes, so only a server keeps it
+    book = config["plugins"]["mkdocs-jupyter"].config
+    book["cache"], book["cache_dir"] = _served, str(_CONVERTED)
+    # not snippets/ itself: its node_modules are thousands of files to look at
+    topics = (path for path in SNIPPETS.iterdir() if path.is_dir())
+    skipped = ("node_modules", "_specimens")
+    config["watch"] += [str(path) for path in topics if path.name not in skipped]
 
 
 def on_pre_build(config):
-    for module in _MODULES:
-        importlib.reload(importlib.import_module(f"lab.{module}"))
+    modules = [importlib.import_module(f"lab.{name}") for name in _MODULES]
+    edited = {
+        module.__name__: Path(module.__file__).stat().st_mtime_ns for module in modules
+    }
+    if _edited and edited != _edited:
+        for module in modules:
+            importlib.reload(module)
+    _edited.update(edited)
+    sys.modules["lab.elements"].tree.cache_clear()
 
 
 @event_priority(100)  # before mkdocs-jupyter looks at the files
@@ -116,9 +148,10 @@ def on_files(files, config):
 
 
 def on_page_content(html, page, config, files):
+    ours = sys.modules["lab.site"]
     if page.file.src_uri.endswith(".ipynb"):
-        return sys.modules["lab.site"].notebook_page(html, page, config)
-    return None
+        html = ours.notebook_page(html, page, config)
+    return ours.fewer_elements(html)
 
 
 def on_post_build(config):
@@ -162,6 +195,13 @@ def _executed(source: Path) -> tuple[Path, str]:
     return BUILD, ""
 
 
+def fewer_elements(html: str) -> str:
+    """A page without the elements around the tokens of code that have no colour of
+    their own: white space, names, punctuation, operators. They are most of a chapter's
+    elements, and a phone lays all of them out before a reader can scroll."""
+    return _PLAIN_TOKEN.sub(r"\1", html)
+
+
 def publish_site(config: MkDocsConfig, *, served: bool) -> None:
     """The feed, and the policy, which live reload's own script would offend."""
     folder = Path(config["site_dir"])
@@ -177,11 +217,13 @@ def notebook_page(html: str, page: Page, config: MkDocsConfig) -> str:
     """A notebook's page made light, with a line that says how it was made."""
     page.meta.setdefault("search", {"exclude": True})  # "In [1]: Copied!"
     topic = Path(page.file.src_uri).stem
-    page.meta.setdefault("description", f"Run it yourself: the measurements of {topic}")
+    page.meta.setdefault(
+        "description", f"{page.title}, as a notebook to read, run and change"
+    )
 
     for pattern, instead in _LIGHTER:
         html = re.sub(pattern, instead, html, flags=re.DOTALL)
-    how = "with the results of its last run"
+    how = "with the results of a run of its own, not of the recorded one"
     if "jp-OutputArea-output" not in html:
         how = "without results: it was not run before this build"
     links = [

@@ -19,17 +19,17 @@ const choice = (name, title, options) => {
 const form = document.createElement('form');
 form.className = 'pn-filter';
 form.setAttribute('aria-label', 'Filter the claims');
-const verdicts = [...new Set(rows.map((row) => row.dataset.verdict))].sort();
+const verdicts = ['right', 'wrong', 'depends'].map((verdict) => {
+  const count = rows.filter((row) => row.dataset.verdict === verdict).length;
+  return [verdict, `${verdict} (${count})`];
+});
 const count = document.createElement('output');
 form.append(
   choice('topic', 'Chapter', [
     ['', 'all'],
     ...chapters.map((body) => [body.dataset.topic, body.rows[0].textContent]),
   ]),
-  choice('verdict', 'Verdict', [
-    ['', 'all'],
-    ...verdicts.map((verdict) => [verdict, verdict]),
-  ]),
+  choice('verdict', 'Verdict', [['', 'all'], ...verdicts]),
   count,
 );
 

@@ -26,11 +26,16 @@ XMLHttpRequest.prototype.send = function (body) {
 
 // 2. It puts the copy button of each code block into a <nav>: dozens of landmarks
 // without a name, which a screen reader would list.
-const quiet = () => {
-  for (const nav of document.querySelectorAll('nav.md-code__nav:not([role])'))
-    nav.setAttribute('role', 'none');
-};
-new MutationObserver(quiet).observe(document.documentElement, {
-  childList: true,
-  subtree: true,
+new MutationObserver((changes) => {
+  for (const { addedNodes } of changes)
+    for (const node of addedNodes)
+      if (node.className === 'md-code__nav')
+        node.setAttribute('role', 'none');
+}).observe(document.documentElement, { childList: true, subtree: true });
+
+// 3. Its scheme switch is a radio button that is always on, so Space does nothing.
+addEventListener('keydown', (event) => {
+  if (event.key !== ' ' || !event.target.matches?.('.md-option')) return;
+  event.preventDefault();
+  event.target.nextElementSibling?.click();
 });

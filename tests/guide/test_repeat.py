@@ -48,7 +48,9 @@ def test_both(): ...
 @pytest.fixture
 def target(tmp_path, monkeypatch):
     """A folder with tests of its own, and a place for the logs."""
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  timing:\n  site:\n  binder:\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nmarkers =\n  timing:\n  site:\n  binder:\n"
+    )
     monkeypatch.setattr(repeat, "LOGS", tmp_path / "logs")
     return tmp_path
 

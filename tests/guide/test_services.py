@@ -19,6 +19,7 @@ from lab.services import ServiceError
 ECHO = """
 import { createServer } from 'node:http';
 const [name = 'one'] = process.argv.slice(2);
+const held = []; // answers to /slow, until somebody asks for /release
 const server = createServer((req, res) => {
   let body = '';
   req.on('data', (chunk) => (body += chunk));
@@ -27,8 +28,11 @@ const server = createServer((req, res) => {
     if (req.url === '/dies') process.exit(0);
     const { method, url, headers } = req;
     res.setHeader('Set-Cookie', ['a=1', 'b=2']);
-    const said = { name, method, url, headers, body, remoteAddress, remotePort };
-    setTimeout(() => res.end(JSON.stringify(said)), req.url === '/slow' ? 400 : 0);
+    const who = { name, remoteAddress, remotePort, held: held.length };
+    const answer = () => res.end(JSON.stringify({ ...who, method, url, headers, body }));
+    if (req.url === '/slow') return held.push(answer);
+    if (req.url === '/release') held.forEach((release) => release());
+    return answer();
   });
 });
 server.on('upgrade', (req, socket, head) => {
@@ -110,10 +114,14 @@ def test_postgres_answers_sql_and_is_gone_afterwards(postgres_server):
 
 
 def test_a_client_that_stays_does_not_keep_postgres_from_ending(postgres_server):
-    with socket.create_connection(("127.0.0.1", postgres_server.port)):
+    # the protocol's first message, version 3.0; Z: ready for a query
+    hello = b"\x00\x03\x00\x00user\x00postgres\x00\x00"
+    with socket.create_connection(("127.0.0.1", postgres_server.port), 10) as client:
+        client.sendall((len(hello) + 4).to_bytes(4) + hello)
+        read_until(client, b"Z\x00\x00\x00\x05I")
         begun = time.monotonic()
         postgres_server.stop()
-    assert time.monotonic() - begun < services.GRACE
+    assert time.monotonic() - begun < services.GRACE, postgres_server.output()
 
 
 def test_services_end_when_the_block_fails(echo, postgres_server):
@@ -290,11 +298,14 @@ def test_a_proxy_can_keep_a_client_at_one_upstream(proxy, echo):
 
 
 def test_a_proxy_can_prefer_the_upstream_with_fewer_requests(proxy, echo):
-    url = proxy([echo("a"), echo("b")], balance="least-connections").url
-    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as slow:
+    upstreams = [echo("a"), echo("b")]
+    service = proxy(upstreams, balance="least-connections")
+    with socket.create_connection(("127.0.0.1", service.port)) as slow:
         slow.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        time.sleep(0.1)
-        names = {httpx.get(url).json()["name"] for _ in range(4)}
+        _until(lambda: any(httpx.get(url).json()["held"] for url in upstreams), 10)
+        names = {httpx.get(service.url).json()["name"] for _ in range(4)}
+        for url in upstreams:
+            httpx.get(f"{url}/release")
         answer = b"".join(iter(lambda: slow.recv(65536), b"")).decode()
     assert len(names) == 1
     assert f'"name":"{names.pop()}"' not in answer
@@ -480,7 +491,9 @@ def test_a_killed_run_leaves_no_process_and_no_file(tmp_path):
     out = tmp_path / "out"
     with out.open("wb") as stdout:
         argv = [sys.executable, tmp_path / "leaves.py"]
-        child, token = process.start(argv, cwd=ROOT, stdout=stdout)
+        child, token = process.start(
+            argv, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=stdout
+        )
     try:
         _until(lambda: "ready" in out.read_text(), 60)
         lines = [line.split() for line in out.read_text().splitlines()[:-1]]

@@ -92,9 +92,24 @@ def paths(folder: Path) -> dict[str, str]:
 
 # --- every page -------------------------------------------------------------------
 
+# as a reader who opens everything and scrolls through it: the theme makes code that is
+# wider than its block focusable once it has been in sight
+READ = """
+async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  for (const fold of document.querySelectorAll('details')) fold.open = true;
+  for (let y = 0; y < document.body.scrollHeight; y += innerHeight) {
+    scrollTo(0, y);
+    await frame();
+    await frame();
+  }
+  for (let i = 0; i < 100 && [...document.querySelectorAll('pre > code')].some(
+    (code) => code.scrollWidth > code.clientWidth && code.tabIndex < 0); i += 1)
+    await frame();
+}
+"""
 AXE_RUN = """
 async () => {
-  for (const fold of document.querySelectorAll('details')) fold.open = true;
   const { violations } = await axe.run();
   return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) =>
     `${id}: ${target.join(' ')} ${failureSummary.replaceAll('\\n', ' ')}`));
@@ -125,6 +140,7 @@ def test_every_page_is_accessible_asks_nobody_else_and_fits(
             ),
         )
         page.goto(f"{served}/{path}", wait_until="networkidle")
+        page.evaluate(READ)
         page.evaluate(AXE)
         faults += [f"{path}: axe {fault}" for fault in page.evaluate(AXE_RUN)]
         wide = page.evaluate("document.documentElement.scrollWidth")
@@ -335,7 +351,7 @@ def test_edit_and_binder_links_name_the_repository(published):
 
 def test_without_address_and_repository_nothing_points_there(monkeypatch, tmp_path):
     monkeypatch.delenv("GUIDE_URL", raising=False)
-    monkeypatch.delenv("GUIDE_REPO", raising=False)
+    monkeypatch.setenv("GUIDE_REPO", "")  # as a workflow sets what it doesn't know
     site.build(tmp_path)
     for path, text in paths(tmp_path).items():
         assert not re.search("canonical|og:url|og:image|rss|mybinder|/edit/main", text), (
@@ -550,7 +566,7 @@ def test_notebook_pages_are_light_and_whole(published):
         cells = json.loads(source.read_text("utf-8"))["cells"]
         code = [c for c in cells if c["cell_type"] == "code"]
         assert len(re.findall(r'jp-CodeCell[^>]*id="cell-id=', text)) == len(code) > 3
-        assert "with the results of its last run" in text
+        assert "with the results of a run of its own" in text
 
 
 def test_the_built_chapter_shows_what_was_recorded(published):

@@ -1,0 +1,508 @@
+"""What docs/chapters/clustering.md says, run."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from lab import load, node
+
+NAIVE, HARDENED = "clustering/cluster.naive.mjs", "clustering/cluster.mjs"
+POISON = "/orders/ord_13/label"
+ANSWER = {"label": "ord_1: tea"}
+
+
+def until(condition, seconds: float = 20):
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+    return result
+
+
+def workers(server) -> set[int]:
+    try:
+        children = psutil.Process(server.pid).children()
+        return {one.pid for one in children if one.status() != psutil.STATUS_ZOMBIE}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def poison(server) -> None:
+    """Send the query of death over a connection of its own."""
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(server.url + POISON, timeout=20)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def worker_of(client) -> int:
+    return client.get("/health").json()["worker"]
+
+
+def connections(stack, server, count: int) -> list[httpx.Client]:
+    """Clients with a kept connection each, made one after the other."""
+    clients = [stack.enter_context(server.client()) for _ in range(count)]
+    for client in clients:
+        worker_of(client)
+    return clients
+
+
+# --- the query of death ------------------------------------------------------------
+
+
+@pytest.mark.claim("clustering/node-restarts-workers")
+def test_a_query_of_death_sent_once_per_worker_ends_the_naive_cluster():
+    with node.serve(NAIVE, "2") as server:
+        poison(server)
+        until(lambda: len(workers(server)) == 1)
+        assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
+        poison(server)
+        until(lambda: not server.alive())
+        assert not listens(server.port)
+        # and whoever started it is told that all went well
+        assert server._process.poll() == 0
+
+
+def test_a_query_of_death_sent_once_per_worker_leaves_the_hardened_cluster_serving():
+    with node.serve(HARDENED, "2") as server:
+        before = workers(server)
+        for _ in range(2):
+            poison(server)
+        until(lambda: len(workers(server) - before) == 2)
+        until(lambda: listens(server.port))
+        assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
+
+
+def test_the_last_gasp_names_the_request():
+    with node.serve(HARDENED, "1") as server:
+        poison(server)
+        until(lambda: '"died"' in server.output())
+        said = [line for line in server.output().splitlines() if '"crashed"' in line]
+        last = json.loads(said[0])
+        assert last["inFlight"] == [f"GET {POISON}"]
+        assert "reading 'sku'" in last["message"]
+
+
+def test_six_crashes_in_ten_seconds_are_too_many_and_the_cluster_says_so():
+    with pytest.raises(node.NodeError, match="ended while it was being served, with 1"):
+        with node.serve(HARDENED, "1") as server:
+            for crashes in range(6):
+                until(lambda: server.output().count('"died"') == crashes)  # noqa: B023
+                until(lambda: listens(server.port))
+                poison(server)
+            until(lambda: not server.alive())
+            assert '"fatal":"6 crashes in 10000 ms"' in server.output()
+            delays = [
+                json.loads(line)["delay"]
+                for line in server.output().splitlines()
+                if '"died"' in line
+            ]
+            assert delays == [50, 100, 200, 400, 800, 1600]
+
+
+def test_a_worker_killed_from_outside_is_replaced_and_not_counted():
+    with node.serve(HARDENED, "1") as server:
+        for _ in range(8):
+            (worker,) = until(lambda: workers(server))
+            os.kill(worker, signal.SIGKILL)
+            until(lambda: workers(server) - {worker})  # noqa: B023
+        until(lambda: listens(server.port))
+        assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
+
+
+# A worker that cannot start: it counts its starts in a file, and after 20 of them
+# ends whoever keeps starting it.
+BROKEN = """
+import {{ appendFileSync, statSync }} from 'node:fs';
+appendFileSync({starts!r}, '.');
+if (statSync({starts!r}).size >= 20) process.kill(process.ppid, 'SIGTERM');
+else throw new Error('no database');
+"""
+SUPERVISED = """
+import cluster from 'node:cluster';
+import {{ supervise }} from {respawn!r};
+if (cluster.isPrimary) supervise({{ count: 2, port: 0 }});
+else await import({broken!r});
+"""
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A worker's module that fails at start, and the file where it counts."""
+    starts = tmp_path / "starts"
+    module = tmp_path / "broken.mjs"
+    module.write_text(BROKEN.format(starts=str(starts)))
+    return module, starts
+
+
+def test_respawning_at_once_forks_a_worker_that_cannot_start_again_and_again(broken):
+    module, starts = broken
+    done = node.run("clustering/respawn.naive.mjs", str(module), timeout=60)
+    assert starts.stat().st_size >= 20
+    assert done.stdout.count("died") >= 18
+
+
+def test_the_hardened_cluster_gives_up_on_a_worker_that_cannot_start(broken, tmp_path):
+    module, starts = broken
+    respawn = node.resolve("clustering/respawn.mjs").as_uri()
+    program = tmp_path / "supervised.mjs"
+    program.write_text(SUPERVISED.format(respawn=respawn, broken=str(module)))
+    done = node.run(program, timeout=60, code=1)
+    # six crashes, and perhaps a seventh start that was under way
+    assert starts.stat().st_size in (6, 7)
+    assert '"fatal"' in done.stderr
+
+
+def test_nginx_takes_a_query_of_death_to_the_next_server(nginx_proxy):
+    with pytest.raises(node.NodeError, match="ended while it was being served, with 1"):
+        with (
+            node.serve("clustering/shop.mjs") as one,
+            node.serve("clustering/shop.mjs") as two,
+        ):
+            proxy = nginx_proxy([one.url, two.url], retry=True)  # as it is by default
+            assert httpx.get(proxy.url + "/orders/ord_1/label").json() == ANSWER
+            assert httpx.get(proxy.url + POISON).status_code == 502
+            until(lambda: not one.alive() and not two.alive())
+
+
+# --- who gets what -------------------------------------------------------------------
+
+
+@pytest.mark.claim("clustering/balanced-per-request")
+def test_each_connection_has_one_worker_for_all_its_requests():
+    with node.serve(HARDENED, "2") as server, contextlib.ExitStack() as stack:
+        counts = {}
+        for client in connections(stack, server, 3):
+            for _ in range(100):
+                worker = worker_of(client)
+                counts[worker] = counts.get(worker, 0) + 1
+        assert sorted(counts.values()) == [100, 200]
+
+
+@pytest.mark.claim("clustering/workers-share-state")
+def test_each_worker_counts_for_itself():
+    printed = node.run("clustering/state.mjs").stdout.split("\n")
+    assert printed[:-1] == [f"{{ visits: {n} }}" for n in (1, 1, 2, 2, 3, 3)]
+
+
+def held_by(pid: int, port: int) -> bool:
+    """Whether a process has the listening socket of a port."""
+    found = psutil.Process(pid).net_connections("tcp")
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in found)
+
+
+def answers_in(client: socket.socket, seconds: float) -> bool:
+    client.settimeout(seconds)
+    try:
+        return bool(client.recv(65536))
+    except TimeoutError:
+        return False
+
+
+@pytest.mark.claim("clustering/primary-only-supervises")
+@pytest.mark.parametrize("policy", ["rr", "none"])
+def test_with_round_robin_no_new_connection_gets_past_a_primary_that_stands_still(policy):
+    env = {"NODE_CLUSTER_SCHED_POLICY": policy}
+    request = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+    with node.serve(HARDENED, "2", env=env) as server:
+        here = ("127.0.0.1", server.port)
+        assert held_by(server.pid, server.port)
+        holders = [held_by(pid, server.port) for pid in workers(server)]
+        assert holders == ([False] * 2 if policy == "rr" else [True] * 2)
+        with socket.create_connection(here) as kept, socket.socket() as fresh:
+            kept.sendall(request)
+            assert answers_in(kept, 10)
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                kept.sendall(request)
+                assert answers_in(kept, 10)
+                fresh.connect(here)  # the kernel takes it
+                fresh.sendall(request)
+                if policy == "none":
+                    assert answers_in(fresh, 10)
+                else:
+                    assert not answers_in(fresh, 1)
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            if policy == "rr":
+                assert answers_in(fresh, 10)
+
+
+@pytest.mark.claim("clustering/survives-a-process")
+def test_the_primary_takes_all_workers_with_it():
+    with pytest.raises(node.NodeError, match="ended while it was being served, with -9"):
+        with node.serve(HARDENED, "2") as server:
+            pids = workers(server)
+            os.kill(server.pid, signal.SIGKILL)
+            until(lambda: not any(map(psutil.pid_exists, pids)))
+            assert len(pids) == 2 and not listens(server.port)
+
+
+@pytest.mark.claim("clustering/one-listener-per-port")
+def test_processes_without_a_primary_share_a_port_with_reuse_port():
+    with node.serve("clustering/reuse-port.mjs", "1") as server:
+        seen = set()
+        for _ in range(200):  # the kernel deals by a hash: all in one place is luck
+            seen.add(httpx.get(f"{server.url}/health").json()["worker"])
+            if len(seen) == 2:
+                break
+        assert len(seen) == 2
+
+
+# --- work ----------------------------------------------------------------------------
+
+
+@pytest.mark.claim("clustering/faster-cpu-work")
+def test_one_heavy_request_has_one_worker_and_stops_it():
+    with node.serve(HARDENED, "2") as server, contextlib.ExitStack() as stack:
+        here, there = connections(stack, server, 2)
+        assert worker_of(here) != worker_of(there)
+        # the next two connections go to the same two workers, in the same order
+        assert (
+            load.answers_during(load.Held(f"{server.url}/report"), here, "/health") <= 1
+        )
+        assert load.answers_during(load.Held(f"{server.url}/report"), here, "/health") > 5
+
+
+def test_a_pool_of_threads_leaves_the_loop_alone_and_counts_the_same():
+    with node.serve("clustering/report.mjs") as server, server.client() as client:
+        held = load.Held(f"{server.url}/report")
+        assert load.answers_during(held, client, "/health") > 5
+        split = client.get("/report").json()
+    with node.serve("clustering/shop.mjs") as server, server.client() as client:
+        assert client.get("/report").json() == split == {"primes": 78498}
+
+
+def connect(port: int) -> tuple[socket.socket, bytes]:
+    """A connection to PostgreSQL, and the type of what it says last: Z for ready,
+    E for an error (protocol 3.0)."""
+    hello = b"\x00\x03\x00\x00user\x00postgres\x00\x00"
+    client = socket.create_connection(("127.0.0.1", port), 20)
+    client.sendall((len(hello) + 4).to_bytes(4) + hello)
+    reader = client.makefile("rb")
+    kind = b""
+    while kind not in (b"Z", b"E"):
+        kind = reader.read(1)
+        reader.read(int.from_bytes(reader.read(4)) - 4)
+    reader.close()
+    return client, kind
+
+
+def test_eight_workers_with_a_pool_of_twenty_are_too_many_for_postgres(postgres_server):
+    with contextlib.ExitStack() as stack:
+        kinds = []
+        for _ in range(8 * 20):
+            client, kind = connect(postgres_server.port)
+            stack.enter_context(client)
+            kinds.append(kind)
+    assert kinds.count(b"E") >= 60
+
+
+# --- sizes and names -----------------------------------------------------------------
+
+
+@pytest.mark.claim("clustering/one-per-cpu")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
+def test_available_parallelism_knows_the_affinity_and_cpus_does_not():
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        lines = node.run("clustering/cores.mjs").stdout.splitlines()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert lines == [
+        f"os.cpus().length: {psutil.cpu_count()}",
+        "os.availableParallelism(): 1",
+    ]
+
+
+@pytest.mark.claim("clustering/is-master")
+def test_is_master_is_still_true_and_silent_and_only_the_linter_objects():
+    source = (
+        "import cluster from 'node:cluster';\n"
+        "console.log(cluster.isMaster, cluster.isPrimary);\n"
+    )
+    done = node.evaluate(source)
+    assert (done.stdout, done.stderr) == ("true true\n", "")
+    eslint = node.SNIPPETS / "node_modules" / "eslint" / "bin" / "eslint.js"
+    linted = subprocess.run(
+        [node.binary(), eslint, "--stdin", "--stdin-filename=clustering/x.mjs"],
+        cwd=node.SNIPPETS, input=source, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "its name is isPrimary" in linted.stdout
+
+
+# --- leaving -------------------------------------------------------------------------
+
+
+def clients_of(server) -> int:
+    """How many connections the server or its workers have from clients."""
+    found = 0
+    for pid in {server.pid, *workers(server)}:
+        for one in psutil.Process(pid).net_connections("tcp"):
+            found += one.status == psutil.CONN_ESTABLISHED
+    return found
+
+
+@contextlib.contextmanager
+def under_load(server, ms: int = 2000):
+    """20 keep-alive clients for that long; yields what waits for their counts."""
+    with ThreadPoolExecutor(1) as other:
+        argv = (
+            "clustering/clients.mjs",
+            f"{server.url}/orders/ord_1/label",
+            "20",
+            str(ms),
+        )
+        clients = other.submit(node.run, *argv)
+        until(lambda: clients_of(server) > 0)
+        time.sleep(0.3)  # all of them, and well under way
+        yield lambda: json.loads(clients.result().stdout)
+
+
+def test_process_exit_cuts_off_whoever_is_being_answered():
+    with node.serve("clustering/shutdown.naive.mjs", "exit") as server:
+        with under_load(server) as counts:
+            os.kill(server.pid, signal.SIGTERM)
+            seen = counts()
+    assert seen["lost"] > 0 and seen["answered"] > 0
+
+
+@pytest.mark.claim("clustering/close-is-graceful")
+def test_close_alone_waits_for_a_connection_that_goes_on_asking_and_a_drain_ends_it():
+    with node.serve("clustering/shutdown.naive.mjs", "close") as server:
+        with server.client() as client:
+            with contextlib.closing(half_asked(server)) as asking:
+                until(lambda: clients_of(server) == 1)
+                os.kill(server.pid, signal.SIGTERM)
+                until(lambda: not listens(server.port))
+                asking.sendall(b"\r\n")  # the rest of the request
+                for _ in range(50):
+                    answer = read_answer(asking)
+                    assert b"HTTP/1.1 200" in answer
+                    assert b"Connection: keep-alive" in answer
+                    asking.sendall(HEALTH)
+            assert server.alive()
+            with pytest.raises(httpx.ConnectError):
+                client.get("/health")
+        until(lambda: not server.alive())
+    with node.serve("clustering/shutdown.mjs") as server, server.client() as client:
+        with contextlib.closing(half_asked(server)) as asking:
+            until(lambda: clients_of(server) == 1)
+            os.kill(server.pid, signal.SIGTERM)
+            until(lambda: client.get("/health").headers["connection"] == "close")
+            asking.sendall(b"\r\n")
+            assert b"Connection: close" in read_answer(asking)
+            until(lambda: not server.alive())
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def half_asked(server) -> socket.socket:
+    """A connection with a request that is one line short."""
+    client = socket.create_connection(("127.0.0.1", server.port), 10)
+    client.sendall(HEALTH[:-2])
+    return client
+
+
+def read_answer(client: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"}"):
+        data += (more := client.recv(65536))
+        assert more, data
+    return data
+
+
+def test_a_drain_loses_no_request_that_was_accepted():
+    with node.serve("clustering/shutdown.mjs") as server:
+        with under_load(server) as counts:
+            os.kill(server.pid, signal.SIGTERM)
+            until(lambda: not server.alive())
+            seen = counts()
+    assert seen["lost"] == 0 and seen["answered"] > 20
+
+
+PATIENCE = """
+import {{ createServer }} from 'node:http';
+import {{ drainable }} from {shutdown!r};
+const server = createServer((req, res) => res.end());
+const drain = drainable(server, {{ patienceMs: 200 }});
+process.once('SIGTERM', drain);
+server.listen(0, '127.0.0.1', () =>
+  console.log(`listening on http://127.0.0.1:${{server.address().port}}`));
+"""
+
+
+def test_a_client_that_says_nothing_does_not_hold_up_a_drain_for_ever(tmp_path):
+    program = tmp_path / "patience.mjs"
+    shutdown = node.resolve("clustering/shutdown.mjs").as_uri()
+    program.write_text(PATIENCE.format(shutdown=shutdown))
+    with node.serve(program) as server:
+        with socket.create_connection(("127.0.0.1", server.port)):
+            until(lambda: clients_of(server) == 1)
+            os.kill(server.pid, signal.SIGTERM)
+            until(lambda: not server.alive(), 4)
+
+
+def test_a_rolling_restart_replaces_all_workers_and_loses_no_request():
+    with node.serve(HARDENED, "2") as server:
+        before = workers(server)
+        with under_load(server, ms=5000) as counts:
+            os.kill(server.pid, signal.SIGHUP)
+            until(lambda: '"restart":"done"' in server.output())
+            seen = counts()
+        after = workers(server)
+    assert not before & after and len(after) == 2
+    assert (seen["lost"], seen["refused"]) == (0, 0)
+    assert seen["answered"] > 100
+
+
+DEPLOYED = """
+import cluster from 'node:cluster';
+import {{ existsSync }} from 'node:fs';
+import {{ supervise }} from {respawn!r};
+import {{ serve }} from {worker!r};
+if (cluster.isPrimary) {{
+  const crew = supervise({{ count: 2, port: 0 }});
+  process.on('SIGTERM', crew.stop);
+  process.on('SIGHUP', crew.restart);
+  const port = await crew.ready;
+  console.log(`listening on http://127.0.0.1:${{port}}`);
+}} else {{
+  if (existsSync({bad!r})) throw new Error('bad deploy');
+  const {{ createApp }} = await import({shop!r});
+  serve({{ createApp, port: process.env.PORT }});
+}}
+"""
+
+
+def test_a_bad_deploy_stops_at_its_first_worker_and_the_old_ones_stay(tmp_path):
+    names = {name: node.resolve(f"clustering/{name}.mjs").as_uri()
+             for name in ("respawn", "worker", "shop")}  # fmt: skip
+    bad, program = tmp_path / "bad", tmp_path / "deployed.mjs"
+    program.write_text(DEPLOYED.format(bad=str(bad), **names))
+    with node.serve(program) as server:
+        before = workers(server)
+        bad.touch()
+        os.kill(server.pid, signal.SIGHUP)
+        until(lambda: "given up" in server.output())
+        until(lambda: workers(server) == before)
+        assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
+
+
+def test_clients_count_nothing_when_there_is_nobody_to_ask():
+    counts = json.loads(node.run("clustering/clients.mjs").stdout)
+    assert counts == {"answered": 0, "lost": 0, "refused": 0}
