@@ -24,16 +24,26 @@ XMLHttpRequest.prototype.send = function (body) {
   opened.then(() => send.call(this, body));
 };
 
-// 2. It puts the copy button of each code block into a <nav>: dozens of landmarks
+// 2. A table that is wider than the screen scrolls, but not from the keyboard.
+const tables = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute('tabindex');
+  }
+});
+
+// 3. It puts the copy button of each code block into a <nav>: dozens of landmarks
 // without a name, which a screen reader would list.
 new MutationObserver((changes) => {
   for (const { addedNodes } of changes)
     for (const node of addedNodes)
       if (node.className === 'md-code__nav')
         node.setAttribute('role', 'none');
+      else if (node.className === 'md-typeset__scrollwrap')
+        tables.observe(node);
 }).observe(document.documentElement, { childList: true, subtree: true });
 
-// 3. Its scheme switch is a radio button that is always on, so Space does nothing.
+// 4. Its scheme switch is a radio button that is always on, so Space does nothing.
 addEventListener('keydown', (event) => {
   if (event.key !== ' ' || !event.target.matches?.('.md-option')) return;
   event.preventDefault();

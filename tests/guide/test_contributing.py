@@ -46,6 +46,7 @@ class Repository:
                 for k, v in who.items()
             },
             "PRE_COMMIT_HOME": str(self.home),
+            "NO_COLOR": "1",  # some colour what they say when they see CI
         }
         return subprocess.run(
             argv, cwd=self.folder, env=env, check=False, text=True,
