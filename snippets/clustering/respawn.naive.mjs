@@ -2,10 +2,12 @@
 // is to be listening on a port, if it can start.
 import cluster from 'node:cluster';
 
-process.once('SIGTERM', () => {
+// may come twice: two workers ask for the end, and neither knows of the other
+function end() {
   cluster.removeAllListeners('exit');
   for (const worker of Object.values(cluster.workers)) worker.process.kill();
-});
+}
+if (cluster.isPrimary) process.on('SIGTERM', end);
 const [module, count = 2] = process.argv.slice(2);
 
 // --8<-- [start:respawn]
