@@ -5,7 +5,7 @@ import cluster from 'node:cluster';
 // may come twice: two workers ask for the end, and neither knows of the other
 function end() {
   cluster.removeAllListeners('exit');
-  for (const worker of Object.values(cluster.workers)) worker.process.kill();
+  cluster.disconnect();
 }
 if (cluster.isPrimary) process.on('SIGTERM', end);
 const [module, count = 2] = process.argv.slice(2);
