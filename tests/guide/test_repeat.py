@@ -52,6 +52,8 @@ def target(tmp_path, monkeypatch):
         "[pytest]\nmarkers =\n  timing:\n  site:\n  binder:\n"
     )
     monkeypatch.setattr(repeat, "LOGS", tmp_path / "logs")
+    # the plug-ins take seconds to import, and none is wanted here
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return tmp_path
 
 

@@ -222,7 +222,7 @@ def test_what_a_visit_looks_for_is_found_where_it_is_planted(published, chrome, 
     assert any(fault.startswith("image-alt: img") for fault in by_day)
     assert any(fault.startswith("color-contrast: font") for fault in by_day)
     assert not any(fault.startswith("color-contrast: font") for fault in by_night)
-    assert [] == [each for each in faint_by_day if "by day" in each]
+    assert [each for each in faint_by_day if "by day" in each] == []
     assert len([each for each in faint_by_night if each.startswith("by day 1.")]) == 1
     assert any("Content Security Policy" in text for text in said)
 
