@@ -176,6 +176,20 @@ def answers_during(held: Held, client: httpx.Client, path: str) -> int:
         answers += status == 200
 
 
+def client(url: str, address: str = "127.0.0.1", **options) -> httpx.Client:
+    """A client of `url` that comes from `address`, with a new connection a request.
+
+    `options` are httpx's. Raises LoadError for an address off this machine.
+    """
+    _check(url, 0, 0)
+    transport = httpx.HTTPTransport(
+        verify=False,  # loading certificates would take longer than the requests
+        local_address=address,
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )
+    return httpx.Client(base_url=url, transport=transport, timeout=20, **options)
+
+
 def percentile(answers: list[Answer], percent: float) -> float:
     """The latency in seconds that `percent` % of the answers do not exceed."""
     latencies = sorted(answer.latency for answer in answers)

@@ -1,8 +1,11 @@
 // The ledger's filter: a topic, a verdict, both in the address so that a view can be
 // linked to. Without it the page is complete, just longer.
 const table = document.querySelector('.pn-ledger');
-const chapters = [...table.tBodies];
-const rows = [...table.querySelectorAll('tr[data-verdict]')];
+const chapters = [...table.tBodies].map((body) => ({
+  body,
+  rows: [...body.querySelectorAll('tr[data-verdict]')],
+}));
+const rows = chapters.flatMap((chapter) => chapter.rows);
 const asked = new URLSearchParams(location.search);
 
 const choice = (name, title, options) => {
@@ -27,7 +30,7 @@ const count = document.createElement('output');
 form.append(
   choice('topic', 'Chapter', [
     ['', 'all'],
-    ...chapters.map((body) => [body.dataset.topic, body.rows[0].textContent]),
+    ...chapters.map(({ body }) => [body.dataset.topic, body.rows[0].textContent]),
   ]),
   choice('verdict', 'Verdict', [['', 'all'], ...verdicts]),
   count,
@@ -36,9 +39,9 @@ form.append(
 const filter = () => {
   const wanted = Object.fromEntries(new FormData(form));
   let shown = 0;
-  for (const body of chapters) {
+  for (const { body, rows: claims } of chapters) {
     let here = 0;
-    for (const row of body.querySelectorAll('tr[data-verdict]')) {
+    for (const row of claims) {
       row.hidden =
         (wanted.topic && wanted.topic !== body.dataset.topic) ||
         (wanted.verdict && wanted.verdict !== row.dataset.verdict);

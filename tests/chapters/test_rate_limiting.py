@@ -9,7 +9,7 @@ import time
 import httpx
 import pytest
 
-from lab import evidence, node, services
+from lab import evidence, load, node, services
 
 TOPIC = "rate-limiting"
 SOURCE = "tests/chapters/test_rate_limiting.py"
@@ -31,13 +31,7 @@ def javascript(source: str, timeout: float = 20) -> str:
 
 
 def client(url: str, address: str = ATTACKER, **options) -> httpx.Client:
-    """A client that comes from `address`, with a new connection a request."""
-    transport = httpx.HTTPTransport(
-        verify=False,  # loading certificates would take longer than the requests
-        local_address=address,
-        limits=httpx.Limits(max_keepalive_connections=0),
-    )
-    return httpx.Client(base_url=url, transport=transport, timeout=20, **options)
+    return load.client(url, address, **options)
 
 
 def served(url: str, count: int, address: str = ATTACKER, rotate: bool = False) -> int:

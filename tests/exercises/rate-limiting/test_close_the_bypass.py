@@ -1,20 +1,18 @@
 """The checks of rate-limiting/close-the-bypass. A docstring is the hint that a
 learner reads when the check fails."""
 
-import httpx
 import pytest
 
-from lab import node, services
+from lab import load, node, services
 
 PROXY, SCRAPER, CUSTOMER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
 def served(url, address, claims):
     """How many requests from `address` are answered 200, one for each claim."""
-    transport = httpx.HTTPTransport(local_address=address)
-    with httpx.Client(transport=transport, timeout=20) as client:
+    with load.client(url, address) as client:
         headers = [{"X-Forwarded-For": claim} if claim else {} for claim in claims]
-        codes = [client.get(f"{url}/products", headers=h).status_code for h in headers]
+        codes = [client.get("/products", headers=h).status_code for h in headers]
     return codes.count(200)
 
 
