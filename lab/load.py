@@ -50,9 +50,12 @@ def open_loop(
     method: str = "GET",
     json_body: object = None,
     timeout: float = 10,
+    begin: float | None = None,
 ) -> list[Answer]:
     """Send `rate` requests a second for `seconds`, each at its intended time.
 
+    The first is due at `begin` on `time.monotonic()`'s clock: give it, half a second
+    ahead, where something else is to happen at a known time of this load.
     Answers come in the order of their intended start. Works inside a running
     asyncio loop (a notebook) as well: it uses a thread of its own there.
     Raises LoadError for an address off this machine, or too much of a load.
@@ -65,18 +68,18 @@ def open_loop(
             # the client's own start-up must not look like the server's latency
             with contextlib.suppress(httpx.HTTPError):
                 await client.get(f"{urlsplit(url).scheme}://{urlsplit(url).netloc}/")
-            begin = time.perf_counter() + 0.05
+            first = begin or time.monotonic() + 0.05
 
             async def send(index: int) -> Answer:
-                intended = begin + index / rate
-                await asyncio.sleep(max(0, intended - time.perf_counter()))
+                intended = first + index / rate
+                await asyncio.sleep(max(0, intended - time.monotonic()))
                 try:
                     answer = await client.request(method, url, json=json_body)
                     status = answer.status_code
                 except httpx.HTTPError:
                     status = None
-                latency = time.perf_counter() - intended
-                return Answer(intended - begin, latency, status)
+                latency = time.monotonic() - intended
+                return Answer(intended - first, latency, status)
 
             count = round(rate * seconds)
             return list(await asyncio.gather(*(send(i) for i in range(count))))

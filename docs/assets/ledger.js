@@ -30,7 +30,10 @@ const count = document.createElement('output');
 form.append(
   choice('topic', 'Chapter', [
     ['', 'all'],
-    ...chapters.map(({ body }) => [body.dataset.topic, body.rows[0].textContent]),
+    ...chapters.map(({ body }) => [
+      body.dataset.topic,
+      body.rows[0].textContent,
+    ]),
   ]),
   choice('verdict', 'Verdict', [['', 'all'], ...verdicts]),
   count,
