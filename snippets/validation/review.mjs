@@ -9,7 +9,7 @@ export const OPTIONAL = ['link', 'tags'];
 export const Review = z.strictObject({
   handle: z.string().max(30).regex(HANDLE),
   email: z.string().max(254).regex(EMAIL),
-  name: z.string().max(80).regex(LINE),
+  name: z.string().min(1).max(80).regex(LINE),
   rating: z.int().min(1).max(5),
   text: z.string().min(1).max(2000).regex(TEXT),
   link: z

@@ -22,6 +22,7 @@ MEMBERS = json.dumps(BASE)[1:-1]
 COLUMNS = ("handle", "email", "name", "rating", "text", "link", "tags", "status")
 CARDS = [("ann", "4111 1111 1111 1111")]
 JSON = "application/json"
+QUICK = "PRAGMA synchronous = OFF"  # the file is thrown away
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class Shop:
         self.server, self.database = server, database
         self.client = httpx.Client(base_url=server.url, timeout=20)
         self.db = sqlite3.connect(database, isolation_level=None)
+        self.db.execute(QUICK)
         self._outlines: dict[tuple, list] = {}
         self._lines = 0
         self.restore()
@@ -273,18 +275,22 @@ VARIANTS = {
     "fragment": ("reviews.naive.mjs", "", ""),
     "fragment, result read": (
         "reviews.naive.mjs",
-        "import { validateReview } from '{folder}chain.naive.mjs';\n"
-        "import { createRequire } from 'node:module';\n"
-        "const { validationResult } =\n"
-        "  createRequire('{folder}')('express-validator');\n"
-        "const read = (req, res, next) =>\n"
-        "  validationResult(req).isEmpty() ? next() : res.sendStatus(400);\n",
+        (
+            "import { validateReview } from '{folder}chain.naive.mjs';\n"
+            "import { createRequire } from 'node:module';\n"
+            "const { validationResult } =\n"
+            "  createRequire('{folder}')('express-validator');\n"
+            "const read = (req, res, next) =>\n"
+            "  validationResult(req).isEmpty() ? next() : res.sendStatus(400);\n"
+        ),
         "validate: [...validateReview, read]",
     ),
     "strict schema, naive sinks": (
         "reviews.naive.mjs",
-        "import { parseReview } from '{folder}review.mjs';\n"
-        "import { validate } from '{folder}validate.mjs';\n",
+        (
+            "import { parseReview } from '{folder}review.mjs';\n"
+            "import { validate } from '{folder}validate.mjs';\n"
+        ),
         "validate: validate(parseReview)",
     ),
     "express-validator": (
@@ -308,6 +314,7 @@ def shop(variant: str, folder: Path) -> Iterator[Shop]:
         + f"import {{ createApp as create }} from '{home}{snippet}';\n"
         f"import {{ open }} from '{home}database.mjs';\n"
         f"const db = open({json.dumps(str(database))});\n"
+        f"db.exec('{QUICK}');\n"
         f"export function createApp() {{\n  return create({{ db, {deps} }});\n}}\n"
     )
     with node.serve(path) as server:
