@@ -809,6 +809,7 @@ def _draw_the_attack(rows: list, total: int) -> None:
     )
 
 
+@pytest.mark.claim("validation/mimetype-is-the-type")
 def test_a_page_sent_as_an_image_is_served_as_a_page_by_the_naive_upload(
     app, tab, tmp_path
 ):
