@@ -104,7 +104,8 @@ def test_nothing_of_the_corpus_reaches_a_sink_and_nobody_honest_is_lost(
 def test_a_strict_schema_in_front_of_naive_sinks_keeps_out_what_is_no_review_only(
     tmp_path,
 ):
-    fates = corpus.run("strict schema, naive sinks", tmp_path)
+    only = ("sql", "html", "prototype", "mass", "type-text", "apostrophes", "prose")
+    fates = corpus.run("strict schema, naive sinks", tmp_path, only)
     effects = collections.Counter(effect for fate in fates for effect in fate.effects)
     assert not effects.keys() & {"prototype", "assigned", "admitted"}
     assert effects["sql"] > 5
