@@ -1,5 +1,6 @@
 """Every program prints what is recorded; the linter finds what it should."""
 
+import json
 import subprocess
 
 import pytest
@@ -59,3 +60,67 @@ def test_a_naive_version_may_be_insecure_but_not_sloppy():
     args = ("--stdin", "--stdin-filename=event-loop/x.naive.mjs")
     assert "security/" not in eslint(*args, text="eval(process.argv[2]);\n")
     assert "no-undef" in eslint(*args, text="leaked = 1;\n")
+
+
+# Every regular expression of a file, by the linter's own parser, judged by recheck.
+JUDGE = """
+process.env.RECHECK_BACKEND = 'pure';
+const espree = await import('espree');
+const { checkSync } = await import('recheck');
+const { readFileSync } = await import('node:fs');
+const judged = [];
+for (const [name, path] of %s) {
+  const source = readFileSync(path, 'utf8');
+  const sourceType = name.endsWith('.cjs') ? 'commonjs' : 'module';
+  const tree = espree.parse(source, { ecmaVersion: 'latest', sourceType, loc: true });
+  JSON.stringify(tree, (key, node) => {
+    const text = node?.callee?.name === 'RegExp' && node.arguments[0]?.value;
+    const [pattern, flags] = node?.regex
+      ? [node.regex.pattern, node.regex.flags]
+      : [text, node?.arguments?.[1]?.value ?? ''];
+    if (typeof pattern === 'string') {
+      const { status } = checkSync(pattern, flags, { timeout: 20_000 });
+      judged.push([`${name}:${node.loc.start.line}`, `/${pattern}/${flags}`, status]);
+    }
+    return typeof node === 'bigint' ? String(node) : node;
+  });
+}
+console.log(JSON.stringify(judged));
+"""
+
+
+def judged(files: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """(place, expression, verdict) of each regular expression in (name, path) pairs."""
+    done = node.evaluate(JUDGE % json.dumps(files), timeout=100)
+    assert done.code == 0, done.stderr
+    return [tuple(one) for one in json.loads(done.stdout)]
+
+
+def test_a_regular_expression_that_can_explode_is_in_a_naive_version():
+    paths = [
+        path
+        for path in sorted(SNIPPETS.rglob("*.[mc]js"))
+        if not {"node_modules", "_specimens"} & set(path.relative_to(SNIPPETS).parts)
+    ]
+    found = judged([(str(path.relative_to(SNIPPETS)), str(path)) for path in paths])
+    assert len(found) > 10
+    bad = [
+        f"snippets/{place}: {expression} is {verdict} — rewrite it so that a text can be "
+        "read in one way only, or show it as the naive version"
+        for place, expression, verdict in found
+        if verdict != "safe" and ".naive." not in place
+    ]
+    assert not bad, "\n".join(bad)
+    # what the chapters show exploding does explode
+    assert any(verdict == "vulnerable" for _, _, verdict in found)
+
+
+def test_the_judge_of_regular_expressions_finds_a_planted_fault(tmp_path):
+    path = tmp_path / "x.mjs"
+    path.write_text(
+        "export const A = /^(a|a)*$/;\nexport const B = new RegExp('(b+)+$');\n"
+    )
+    assert [one[::2] for one in judged([("x.mjs", str(path))])] == [
+        ("x.mjs:1", "vulnerable"),
+        ("x.mjs:2", "vulnerable"),
+    ]

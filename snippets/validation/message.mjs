@@ -1,0 +1,26 @@
+// --8<-- [start:message]
+/** Receives messages of a queue or a WebSocket: bytes that somebody sent.
+ * What cannot be read now never can: it goes to `refuse`, not back to the
+ * queue. What `handle` throws goes up, to be tried again. */
+export function receiverOf({ parse, handle, refuse, maxBytes = 10_000 }) {
+  return async function receive(bytes) {
+    const { value, errors } = read(bytes, parse, maxBytes);
+    if (errors) return refuse(errors);
+    return handle(value);
+  };
+}
+
+function read(bytes, parse, maxBytes) {
+  const refused = (detail) => ({ errors: [{ pointer: '#', detail }] });
+  if (bytes.length > maxBytes) return refused('Too long');
+  let json;
+  try {
+    json = JSON.parse(
+      new TextDecoder('utf-8', { fatal: true }).decode(bytes),
+    );
+  } catch {
+    return refused('Not JSON in UTF-8');
+  }
+  return parse(json);
+}
+// --8<-- [end:message]

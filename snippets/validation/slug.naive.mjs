@@ -1,0 +1,3 @@
+// --8<-- [start:slug]
+export const SLUG = /^([a-z0-9]+-?)+$/;
+// --8<-- [end:slug]

@@ -1,0 +1,56 @@
+// --8<-- [start:kind]
+const IMAGES = [
+  { type: 'image/png', magic: '89504e470d0a1a0a' },
+  { type: 'image/jpeg', magic: 'ffd8ff' },
+  { type: 'image/gif', magic: '474946383961' },
+];
+
+/** The type by the first bytes, or undefined. Neither the name nor the
+ * `Content-Type` of a part is asked: both are the client's. */
+export function kindOf(bytes) {
+  const head = bytes.subarray(0, 8).toString('hex');
+  return IMAGES.find(({ magic }) => head.startsWith(magic))?.type;
+}
+// --8<-- [end:kind]
+
+// --8<-- [start:upload]
+import express from 'express';
+import multer from 'multer';
+import { randomUUID } from 'node:crypto';
+import { problem } from './validate.mjs';
+
+const limits = { fileSize: 100_000, files: 1, fields: 0, parts: 1 };
+
+/** `photos`: a store with get(id) and set(id, { type, bytes }). */
+export function createApp({ photos = new Map() } = {}) {
+  const upload = multer({ storage: multer.memoryStorage(), limits });
+  const app = express();
+
+  app.post('/photos', upload.single('photo'), (req, res) => {
+    const type = req.file && kindOf(req.file.buffer);
+    if (!type) return problem(res, 400, 'A PNG, JPEG or GIF is needed');
+    const id = randomUUID(); // the client's name never is one of ours
+    photos.set(id, { type, bytes: req.file.buffer });
+    return res.status(201).json({ url: `/photos/${id}` });
+  });
+
+  app.get('/photos/:id', (req, res) => {
+    const photo = photos.get(req.params.id);
+    if (!photo) return res.sendStatus(404);
+    // a file may be two things at once: it is shown as the one we checked
+    res.set('X-Content-Type-Options', 'nosniff');
+    res.set('Content-Security-Policy', "default-src 'none'; sandbox");
+    return res.type(photo.type).send(photo.bytes);
+  });
+  app.use(uploadErrors);
+  return app;
+}
+// --8<-- [end:upload]
+
+// --8<-- [start:errors]
+function uploadErrors(error, req, res, next) {
+  if (!(error instanceof multer.MulterError)) return next(error);
+  const status = error.code === 'LIMIT_FILE_SIZE' ? 413 : 400;
+  return problem(res, status, `The upload was refused: ${error.code}`);
+}
+// --8<-- [end:errors]
