@@ -45,7 +45,7 @@ function exactly(req, res, next) {
   ];
   if (errors.length > 0) {
     const some = errors.slice(0, 20);
-    return problem(res, 400, 'Invalid body', { errors: some });
+    return problem(res, 422, 'Invalid body', { errors: some });
   }
   req.body = matchedData(req, { locations: ['body'] });
   return next();

@@ -16,12 +16,12 @@ export function jsonBody({ limit = '10kb' } = {}) {
   };
 }
 
-/** Puts what `parse` made of the body in its place, or answers 400. What is
+/** Puts what `parse` made of the body in its place, or answers 422. What is
  * behind it cannot reach anything that was not validated. */
 export function validate(parse) {
   return function validateBody(req, res, next) {
     const { value, errors } = parse(req.body);
-    if (errors) return problem(res, 400, 'Invalid body', { errors });
+    if (errors) return problem(res, 422, 'Invalid body', { errors });
     req.body = value;
     return next();
   };

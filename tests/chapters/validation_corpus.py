@@ -51,7 +51,7 @@ def inputs() -> Iterator[Input]:
         common["group"] = group["name"]
         refused = group["outcome"] != "inert"
         if refused:
-            common["status"] = group.get("status", 400)
+            common["status"] = group.get("status", 422)
             common["at"] = group.get("at", f"#/{group.get('field')}")
         values = group.get("inputs", [])
         named = [(group["field"], value) for value in values]
