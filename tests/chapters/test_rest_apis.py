@@ -1,0 +1,764 @@
+"""What docs/chapters/rest-apis.md says, run."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lab import browser, evidence, load, node, process, services
+
+TOPIC = "rest-apis"
+SOURCE = "tests/chapters/test_rest_apis.py"
+ORDER = {"items": [{"sku": "tea", "quantity": 2}]}  # 1598 cents
+MUGS = {"items": [{"sku": "mug", "quantity": 1}], "note": "blue"}  # 1250 cents
+MERGE = {"Content-Type": "application/merge-patch+json"}
+PROBLEM = "application/problem+json"
+NAIVE, HARDENED = "orders.naive.mjs", "orders.mjs"
+USERS = {hashlib.sha256(f"{n}-key".encode()).hexdigest(): n for n in ("ann", "bob")}
+
+
+def uri(snippet: str, topic: str = TOPIC) -> str:
+    return node.resolve(f"{topic}/{snippet}").as_uri()
+
+
+# who has the key "ann-key" is ann
+WHO = f"""
+import {{ bearer }} from '{uri("auth.mjs")}';
+const authenticate = bearer(new Map(Object.entries({json.dumps(USERS)})));
+"""
+
+
+@pytest.fixture
+def module(tmp_path):
+    """Writes a module that serves a chapter's factory with other dependencies."""
+
+    def write(snippet: str, deps: str = "", before: str = ""):
+        path = tmp_path / "module.mjs"
+        path.write_text(
+            f"import {{ createApp as create }} from '{uri(snippet)}';\n{WHO}\n{before}\n"
+            f"export function createApp(deps) {{\n"
+            f"  return create({{ ...deps, authenticate, {deps} }});\n}}\n"
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture
+def api(module):
+    """Serves orders.mjs, or its twin; gives a client for each user."""
+
+    @contextlib.contextmanager
+    def serve(snippet: str = HARDENED, deps: str = "", before: str = "", **env: str):
+        with node.serve(module(snippet, deps, before), env=env) as server:
+            with contextlib.closing(Users(server)) as users:
+                yield users
+
+    return serve
+
+
+class Users:
+    """Ann and Bob, each with a client, and nobody."""
+
+    def __init__(self, server: node.Server) -> None:
+        self.server = server
+        self.nobody = server.client()
+        self.ann, self.bob = (
+            server.client(headers={"Authorization": f"Bearer {name}-key"})
+            for name in ("ann", "bob")
+        )
+
+    def close(self) -> None:
+        for user in (self.nobody, self.ann, self.bob):
+            user.close()
+
+
+keys = iter(range(10**9))
+
+
+def place(user: httpx.Client, content: dict = ORDER, key: str = "") -> httpx.Response:
+    headers = {"Idempotency-Key": key or f"key-{next(keys)}"}
+    return user.post("/orders", json=content, headers=headers)
+
+
+def placed(user: httpx.Client, content: dict = ORDER) -> dict:
+    answer = place(user, content)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def count(user: httpx.Client) -> int:
+    found = user.get("/orders", params={"limit": 100}).json()
+    return len(found if isinstance(found, list) else found["items"])
+
+
+def problem(answer: httpx.Response, status: int) -> dict:
+    """The problem document, which any answer of this status must be."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"].startswith(PROBLEM)
+    found = answer.json()
+    assert found["status"] == status
+    assert "stack" not in found and "node_modules" not in answer.text
+    return found
+
+
+def at(version: int, **headers: str) -> dict:
+    return {"If-Match": f'"{version}"', **headers}
+
+
+def javascript(source: str, timeout: float = 20) -> str:
+    done = node.evaluate(source, timeout)
+    assert done.code == 0, done.stderr
+    return done.stdout
+
+
+# --- the resource -------------------------------------------------------------------
+
+
+def test_an_order_is_placed_read_replaced_changed_cancelled_and_deleted(api):
+    with api() as users:
+        answer = place(users.ann, ORDER)
+        order = answer.json()
+        assert answer.status_code == 201
+        assert answer.headers["Location"] == f"/orders/{order['id']}"
+        assert answer.headers["ETag"] == '"1"'
+        assert order == {
+            "id": order["id"],
+            "customer": "ann",
+            "items": ORDER["items"],
+            "status": "open",
+            "total": 1598,
+            "version": 1,
+        }
+        url = answer.headers["Location"]
+        read = users.ann.get(url)
+        assert read.text == answer.text  # one version, one sequence of bytes
+        assert users.ann.head(url).headers["ETag"] == '"1"'
+
+        put = users.ann.put(url, json=MUGS, headers=at(1))
+        assert (put.status_code, put.headers["ETag"]) == (200, '"2"')
+        assert put.json() == {**order, **MUGS, "total": 1250, "version": 2}
+
+        patch = users.ann.patch(url, content='{"note":null}', headers={**at(2), **MERGE})
+        assert "note" not in patch.json() and patch.json()["items"] == MUGS["items"]
+
+        cancelled = users.ann.post(f"{url}/cancellation", headers=at(3))
+        assert cancelled.json()["status"] == "cancelled"
+        again = users.ann.post(f"{url}/cancellation", headers=at(4))
+        assert problem(again, 409)["detail"] == "It is cancelled."
+        problem(users.ann.put(url, json=ORDER, headers=at(4)), 409)
+
+        other = f"/orders/{placed(users.ann)['id']}"
+        assert users.ann.delete(other, headers=at(1)).status_code == 204
+        problem(users.ann.get(other), 404)
+
+
+@pytest.mark.parametrize(
+    ("status", "request_"),
+    [
+        (400, {"method": "POST", "content": "{", "json_type": True}),
+        (400, {"method": "GET", "url": "/orders?limit=0"}),
+        (400, {"method": "GET", "url": "/orders?limit=1&limit=2"}),
+        (400, {"method": "GET", "url": "/orders?total[$ne]=1"}),
+        (400, {"method": "GET", "url": "/orders?after=nonsense"}),
+        (400, {"method": "GET", "url": "/orders?after=WyJ0b3RhbCIsMSwxXQ"}),
+        (400, {"method": "GET", "url": "/orders/%E0%A4%A"}),
+        (400, {"method": "POST", "json": ORDER}),  # no Idempotency-Key
+        (404, {"method": "GET", "url": "/nowhere"}),
+        (405, {"method": "PUT", "url": "/orders"}),
+        (405, {"method": "TRACE", "url": "/orders/ord_1"}),
+        (405, {"method": "POST", "url": "/health"}),
+        (409, {"method": "POST", "json": {"items": [{"sku": "yak", "quantity": 1}]}}),
+        (413, {"method": "POST", "json": {**ORDER, "note": "x" * 20_000}}),
+        (415, {"method": "POST", "content": "{}", "headers": {"Content-Type": "a/b"}}),
+        (415, {"method": "PATCH", "url": "/orders/ord_1", "json": {"note": "x"}}),
+        (422, {"method": "POST", "json": {"items": []}}),
+    ],
+)
+def test_each_refusal_is_a_problem_document_and_nothing_is_stored(api, status, request_):
+    options = {"url": "/orders", **request_}
+    if options.pop("json_type", False):
+        options["headers"] = {"Content-Type": "application/json"}
+    if "content" in options or status in (409, 413, 422):
+        options["headers"] = {**options.get("headers", {}), "Idempotency-Key": "k-1"}
+    with api() as users:
+        answer = users.ann.request(**options)
+        found = problem(answer, status)
+        if status == 405:
+            assert "GET" in answer.headers["Allow"]
+        if status == 409:
+            assert found["errors"][0]["pointer"] == "#/items/0/sku"
+        assert count(users.ann) == 0
+
+
+def test_the_naive_twin_answers_a_malformed_body_with_its_stack(api):
+    wrong = {"content": "{", "headers": {"Content-Type": "application/json"}}
+    with api(NAIVE) as users:
+        answer = users.ann.post("/orders", **wrong)
+        assert answer.headers["Content-Type"].startswith("text/html")
+        assert "node_modules/body-parser" in answer.text
+
+
+@pytest.mark.claim("rest-apis/errors-are-private")
+def test_the_default_error_page_shows_the_stack_unless_it_is_production(api):
+    def page(**env):
+        with api(NAIVE, **env) as users:
+            answer = users.ann.post("/orders", json={"items": "none"})
+        assert answer.status_code == 500
+        return answer.text
+
+    assert re.search(r"orders\.naive\.mjs:\d+", page(NODE_ENV=""))
+    assert re.search(r"orders\.naive\.mjs:\d+", page(NODE_ENV="staging"))
+    assert "naive" not in page(NODE_ENV="production")
+
+
+def test_what_nobody_foresaw_is_a_500_without_detail_and_can_be_found_again(api):
+    deps = (
+        "priceOf: async () => { throw Object.assign(new Error('db-7'), { status: 404 }) }"
+    )
+    with api(deps=deps) as users:
+        found = problem(place(users.ann), 500)
+        assert set(found) == {"title", "status", "instance"}
+        log = users.server.output()
+        assert "db-7" in log and found["instance"] in log
+
+
+def test_an_error_after_the_headers_cuts_the_connection():
+    seen = javascript(
+        f"""
+    import express from 'express';
+    import {{ problems }} from '{uri("problem.mjs")}';
+    const app = express();
+    app.get('/', (req, res) => {{ res.write('half'); throw new Error('late'); }});
+    app.use(problems());
+    const server = app.listen(0, '127.0.0.1', async () => {{
+      const answer = await fetch(`http://127.0.0.1:${{server.address().port}}`);
+      console.log(answer.status, await answer.text().catch(() => 'cut'));
+      server.close();
+    }});
+    """
+    )
+    assert seen.strip() == "200 cut"
+
+
+@pytest.mark.claim("rest-apis/four-routes")
+def test_without_a_parser_the_body_is_undefined_and_each_post_fails():
+    seen = javascript(
+        """
+    import express from 'express';
+    async function post(app) {
+      app.post('/orders', (req, res) => res.status(201).json(req.body.items.length));
+      app.use((error, req, res, next) => res.status(500).send(error.message));
+      const server = app.listen(0, '127.0.0.1');
+      await new Promise((resolve) => server.once('listening', resolve));
+      const answer = await fetch(`http://127.0.0.1:${server.address().port}/orders`, {
+        method: 'POST', body: '{"items":[1]}',
+        headers: { 'Content-Type': 'application/json' } });
+      console.log(answer.status, await answer.text());
+      server.close();
+    }
+    await post(express());
+    await post(express().use(express.json()));
+    """
+    )
+    assert seen.splitlines() == [
+        "500 Cannot read properties of undefined (reading 'items')",
+        "201 1",
+    ]
+
+
+def versions() -> dict[str, list[str]]:
+    lines = node.run(f"{TOPIC}/versions.mjs").stdout.splitlines()
+    return {line[:22].strip(): re.split(r" {2,}", line[23:]) for line in lines}
+
+
+@pytest.mark.claim("rest-apis/wrap-async-handlers")
+def test_a_rejected_handler_hangs_on_express_4_and_is_a_500_on_express_5():
+    assert versions()["async handler rejects"] == ["no answer", "500"]
+    # and without the listener that the program has, Express 4 takes the process along
+    done = node.evaluate(
+        """
+    import express from 'express4';
+    const app = express();
+    app.get('/', async () => { throw new Error('out of stock'); });
+    const server = app.listen(0, '127.0.0.1', () =>
+      fetch(`http://127.0.0.1:${server.address().port}/`).catch(() => {}));
+    """
+    )
+    assert done.code == 1 and "out of stock" in done.stderr
+
+
+@pytest.mark.claim("rest-apis/query-operators")
+def test_brackets_in_a_query_are_an_object_on_4_and_a_name_on_5():
+    assert versions()["?total[$ne]=1"] == [
+        '{"total":{"$ne":"1"}}',
+        '{"total[$ne]":"1"}',
+    ]
+
+
+# --- what a client may say ----------------------------------------------------------
+
+
+def parsed(body: object) -> dict:
+    source = f"""
+    import {{ parseOrder }} from '{uri("order.mjs")}';
+    console.log(JSON.stringify(parseOrder(JSON.parse({json.dumps(json.dumps(body))}))));
+    """
+    return json.loads(javascript(source))
+
+
+def test_the_parser_keeps_what_it_knows_and_points_at_what_it_does_not():
+    assert parsed(MUGS) == {"value": MUGS}
+    assert parsed(["x"])["errors"][0] == {
+        "pointer": "#",
+        "detail": "must be an object",
+    }
+    body = {
+        "items": [{"sku": "Tea", "quantity": 0, "price": 1}, 7],
+        "note": 5,
+        "a/b~c d": 1,
+    }
+    assert [error["pointer"] for error in parsed(body)["errors"]] == [
+        "#/a~1b~0c%20d",
+        "#/note",
+        "#/items/0/price",
+        "#/items/0/sku",
+        "#/items/0/quantity",
+        "#/items/1",
+        "#/items/1/sku",
+        "#/items/1/quantity",
+    ]
+    assert parsed({**ORDER, "note": "🫖" * 500})["value"]["note"] == "🫖" * 500
+    assert "errors" in parsed({**ORDER, "note": "🫖" * 501})
+    assert len(parsed({str(n): n for n in range(1000)})["errors"]) == 20
+    assert "errors" in parsed({**ORDER, "\ud800": 1})  # half a character
+
+
+MORE = [
+    {"status": "paid"},
+    {"total": 1},
+    {"customer": "bob"},
+    {"id": "ord_1"},
+    {"version": 9},
+    {"role": "admin"},
+    {"__proto__": {"admin": True}},
+    {"constructor": {"prototype": {"admin": True}}},
+]
+
+
+@pytest.mark.parametrize("more", MORE, ids=lambda more: next(iter(more)))
+def test_what_is_the_servers_to_say_the_hardened_api_refuses(api, more):
+    body = json.dumps({**ORDER, **more})
+    kind = {"Content-Type": "application/json"}
+    with api() as users:
+        headers = {**kind, "Idempotency-Key": "a-1"}
+        found = problem(users.ann.post("/orders", content=body, headers=headers), 422)
+        assert found["errors"] == [
+            {"pointer": f"#/{next(iter(more))}", "detail": "is not for you"}
+        ]
+        order = placed(users.ann)
+        url = f"/orders/{order['id']}"
+        patch = json.dumps(more)
+        for answer in (
+            users.ann.put(url, content=body, headers={**kind, **at(1)}),
+            users.ann.patch(url, content=patch, headers={**MERGE, **at(1)}),
+        ):
+            problem(answer, 422)
+        assert users.ann.get(url).json() == order
+        assert count(users.ann) == 1
+
+
+def test_the_naive_api_lets_the_client_pay_with_a_word(api):
+    with api(NAIVE) as users:
+        order = placed(users.ann, {**ORDER, "status": "paid", "total": 1})
+        assert (order["status"], order["total"]) == ("paid", 1)
+        changed = users.bob.patch("/orders/1", json={"customer": "bob", "role": "admin"})
+        assert changed.json()["customer"] == "bob"
+        assert changed.json()["role"] == "admin"
+
+
+# --- whose order --------------------------------------------------------------------
+
+
+def walk(users: Users, ids: list[str]) -> list[int]:
+    """What Bob gets who tries each id in each way there is."""
+    codes = []
+    for id_ in ids:
+        url = f"/orders/{id_}"
+        codes += [
+            users.bob.get(url).status_code,
+            users.bob.put(url, json=ORDER, headers=at(1)).status_code,
+            users.bob.patch(
+                url, content='{"note":"bob"}', headers={**MERGE, **at(1)}
+            ).status_code,
+            users.bob.post(f"{url}/cancellation", headers=at(1)).status_code,
+            users.bob.delete(url, headers=at(1)).status_code,
+        ]
+    return codes
+
+
+def test_another_user_who_walks_the_ids_gets_all_of_the_naive_apis_orders(api):
+    with api(NAIVE) as users:
+        for _ in range(5):
+            placed(users.ann)
+        seen = [users.bob.get(f"/orders/{n}").json() for n in range(1, 6)]
+        assert {order["customer"] for order in seen} == {"ann"}
+        assert users.bob.delete("/orders/3").status_code == 200
+        assert count(users.ann) == 4
+
+
+def test_another_user_who_knows_the_ids_gets_404_from_the_hardened_one(api):
+    with api() as users:
+        orders = [placed(users.ann) for _ in range(3)]
+        ids = [order["id"] for order in orders]
+        assert set(walk(users, ids)) == {404}
+        assert count(users.bob) == 0
+        for order in orders:
+            assert users.ann.get(f"/orders/{order['id']}").json() == order
+        # and it is the answer to an order that never was, to the letter
+        unknown = users.bob.get("/orders/ord_none")
+        theirs = users.bob.get(f"/orders/{ids[0]}")
+        assert unknown.text == theirs.text
+        problem(users.nobody.get("/orders"), 401)
+
+
+def test_who_is_unknown_is_not_parsed(api):
+    wrong = {"content": "{", "headers": {"Content-Type": "application/json"}}
+    with api() as users:
+        answer = users.nobody.post("/orders", **wrong)
+        problem(answer, 401)
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        problem(users.ann.post("/orders", **wrong), 400)
+        for token in ("Bearer", "Bearer x", "Basic ann-key", "ann-key"):
+            answer = users.nobody.get("/orders", headers={"Authorization": token})
+            problem(answer, 401)
+
+
+# --- said twice ---------------------------------------------------------------------
+
+
+class LostReply:
+    """Sends a request as often as it is told, and throws the answer away until the
+    last: what a client does whose connection breaks each time."""
+
+    def __init__(self, user: httpx.Client, times: int = 3) -> None:
+        self.user, self.times = user, times
+
+    def __call__(self, method: str, url: str, **options) -> list[int]:
+        return [
+            self.user.request(method, url, **options).status_code
+            for _ in range(self.times)
+        ]
+
+
+@pytest.mark.claim("rest-apis/same-response")
+def test_said_three_times_put_and_delete_leave_the_state_of_one_and_other_answers(api):
+    with api() as users:
+        say = LostReply(users.ann)
+        once, thrice = (f"/orders/{placed(users.ann)['id']}" for _ in range(2))
+        users.ann.put(once, json=MUGS, headers=at(1))
+        assert say("PUT", thrice, json=MUGS, headers=at(1)) == [200, 412, 412]
+        left = [users.ann.get(url).json() for url in (once, thrice)]
+        assert {**left[0], "id": left[1]["id"]} == left[1]
+
+        assert say("DELETE", thrice, headers=at(2)) == [204, 404, 404]
+        assert users.ann.get(thrice).status_code == 404
+        assert count(users.ann) == 1
+        assert say("GET", once) == [200] * 3
+
+
+@pytest.mark.claim("rest-apis/post-twice")
+def test_said_three_times_a_post_makes_three_orders_and_with_a_key_one(api):
+    with api(NAIVE) as users:
+        assert LostReply(users.ann)("POST", "/orders", json=ORDER) == [201] * 3
+        assert count(users.ann) == 3
+    with api() as users:
+        answers = [place(users.ann, key="one-intent") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [201] * 3
+        assert len({answer.text for answer in answers}) == 1
+        assert count(users.ann) == 1
+
+
+SLOW_PRICES = """
+import { setTimeout as sleep } from 'node:timers/promises';
+const slow = async (skus) => {
+  await sleep(200);
+  return new Map(skus.map((sku) => [sku, 799]));
+};
+"""
+
+
+@pytest.mark.parametrize(("snippet", "orders"), [(NAIVE, 20), (HARDENED, 1)])
+def test_twenty_at_once_with_one_key(api, snippet, orders):
+    """The naive cache looks, waits for prices, and only then remembers."""
+    with api(snippet, "priceOf: slow", SLOW_PRICES) as users:
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda _: place(users.ann, key="a-1"), range(20)))
+        assert {answer.status_code for answer in answers} == {201}
+        assert len({answer.json()["id"] for answer in answers}) == orders
+        assert count(users.ann) == orders
+
+
+def test_a_key_is_one_customers_and_one_requests(api):
+    with api(NAIVE) as users:
+        place(users.ann, key="a-1")
+        assert place(users.bob, MUGS, key="a-1").json()["customer"] == "ann"
+    with api() as users:
+        place(users.ann, key="a-1")
+        theirs = place(users.bob, MUGS, key="a-1").json()
+        assert (theirs["customer"], theirs["total"]) == ("bob", 1250)
+        found = problem(place(users.ann, MUGS, key="a-1"), 422)
+        assert found["errors"][0]["header"] == "Idempotency-Key"
+        # what was refused is not remembered: the client may mend it
+        problem(place(users.ann, {"items": []}, key="a-2"), 422)
+        assert place(users.ann, key="a-2").status_code == 201
+
+
+@pytest.mark.claim("rest-apis/stateless-scales")
+@pytest.mark.parametrize(("snippet", "orders"), [(NAIVE, 2), (HARDENED, 1)])
+def test_two_processes_behind_one_address_and_a_post_that_is_retried(
+    module, tmp_path, snippet, orders
+):
+    """Stateless says that any process may take the retry. It does not say that the
+    other one knows of the first."""
+    shared = f"""
+    import {{ createStore }} from '{uri("store.mjs")}';
+    const store = createStore({json.dumps(str(tmp_path / "orders.db"))});
+    """
+    path = module(snippet, "store" if snippet == HARDENED else "", shared)
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(node.serve(path)) for _ in range(2)]
+        proxy = stack.enter_context(services.proxy([s.url for s in servers]))
+        headers = {"Authorization": "Bearer ann-key"}
+        with httpx.Client(base_url=proxy.url, headers=headers, timeout=20) as ann:
+            answers = [place(ann, key="a-1") for _ in range(4)]
+        assert {answer.status_code for answer in answers} == {201}
+        found = []
+        for server in servers:
+            with server.client(headers=headers) as ann:
+                found.append(count(ann))
+        assert (sum(found) if snippet == NAIVE else max(found)) == orders
+
+
+def test_keys_are_forgotten_after_a_day_and_survive_a_restart(tmp_path):
+    seen = javascript(
+        f"""
+    import {{ createStore }} from '{uri("store.mjs")}';
+    let time = 0;
+    const open = () => createStore({json.dumps(str(tmp_path / "o.db"))},
+      {{ now: () => time }});
+    let store = open();
+    const insert = (id) => store.of('ann').insert(
+      {{ id, items: [], status: 'open', total: 0, version: 1 }},
+      {{ key: 'k', request: 'r' }});
+    console.log((await insert('a')).id);
+    store.close();
+    store = open();
+    console.log((await insert('b')).id, await store.ping());
+    time = 86_400_001;
+    console.log((await insert('c')).id);
+    // half of it fails: then none of it is there
+    console.log(await store.of('bob').insert({{ id: 'c', items: [], status: 'open',
+      total: 0, version: 1 }}, {{ key: 'k', request: 'r' }}).catch((e) => e.code));
+    console.log(await store.of('bob').get('c'));
+    """
+    )
+    assert seen.split() == ["a", "a", "true", "c", "ERR_SQLITE_ERROR", "null"]
+
+
+# --- versions -----------------------------------------------------------------------
+
+
+def two_writers(users: Users, url: str, rounds: int, naive: bool) -> list[int]:
+    """Both read, then both add one to the quantity, in turn. The second tries again
+    when it is told that it is late. Returns the quantity, and what was refused."""
+    refused = 0
+
+    def write(read: dict) -> int:
+        item = {"sku": "tea", "quantity": read["items"][0]["quantity"] + 1}
+        headers = {} if naive else at(read["version"])
+        return users.ann.put(url, json={"items": [item]}, headers=headers).status_code
+
+    for _ in range(rounds):
+        first, second = (users.ann.get(url).json() for _ in range(2))
+        assert write(first) == 200
+        if write(second) == 412:
+            refused += 1
+            assert write(users.ann.get(url).json()) == 200
+    return [users.ann.get(url).json()["items"][0]["quantity"], refused]
+
+
+def test_of_two_writers_each_update_counts_with_if_match_and_half_are_lost_without(api):
+    start = {"items": [{"sku": "tea", "quantity": 1}]}
+    with api(NAIVE) as users:
+        url = f"/orders/{placed(users.ann, start)['id']}"
+        assert two_writers(users, url, 20, naive=True) == [21, 0]  # 40 were written
+    with api() as users:
+        url = f"/orders/{placed(users.ann, start)['id']}"
+        assert two_writers(users, url, 20, naive=False) == [41, 20]
+
+
+@pytest.mark.claim("rest-apis/etag-for-free")
+def test_the_etag_of_express_is_weak_and_if_match_must_not_match_it(api):
+    with api() as users:
+        order = placed(users.ann)
+        url = f"/orders/{order['id']}"
+        listed = users.ann.get("/orders")
+        assert listed.headers["ETag"].startswith('W/"')  # Express's own
+        assert users.ann.get(url).headers["ETag"] == '"1"'  # ours
+        for tag, status in (
+            ('W/"1"', 412),  # the version, but weak
+            ('"0", "7"', 412),
+            ("1", 400),  # without its quotes
+            (None, 428),
+        ):
+            headers = {"If-Match": tag} if tag else {}
+            answer = users.ann.put(url, json=MUGS, headers=headers)
+            problem(answer, status)
+            if status == 412:
+                assert answer.headers["ETag"] == '"1"'
+        assert users.ann.get(url).json() == order
+        assert users.ann.put(url, json=MUGS, headers={"If-Match": "*"}).is_success
+        tags = {"If-Match": '"1", "2"'}
+        assert users.ann.put(url, json=MUGS, headers=tags).is_success
+
+
+def test_an_unchanged_answer_is_304_without_a_body(api):
+    with api() as users:
+        order = placed(users.ann)
+        for url in (f"/orders/{order['id']}", "/orders"):
+            first = users.ann.get(url)
+            tag = {"If-None-Match": first.headers["ETag"]}
+            second = users.ann.get(url, headers=tag)
+            assert (second.status_code, second.content) == (304, b"")
+            assert second.headers["ETag"] == first.headers["ETag"]
+            assert second.headers["Cache-Control"] == "private, no-cache"
+        users.ann.put(f"/orders/{order['id']}", json=MUGS, headers=at(1))
+        assert users.ann.get(url, headers=tag).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["update", "remove"])
+def test_who_is_overtaken_between_reading_and_writing_gets_412(api, method):
+    before = f"""
+    import {{ createStore }} from '{uri("store.mjs")}';
+    const real = createStore();
+    const of = (id) => ({{ ...real.of(id), {method}: async () => null }});
+    """
+    with api(deps="store: { ...real, of }", before=before) as users:
+        url = f"/orders/{placed(users.ann)['id']}"
+        if method == "update":
+            problem(users.ann.put(url, json=MUGS, headers=at(1)), 412)
+        else:
+            problem(users.ann.delete(url, headers=at(1)), 412)
+
+
+# --- pages --------------------------------------------------------------------------
+
+
+def pages_of(user: httpx.Client, **params) -> list[list[dict]]:
+    found, after = [], {}
+    while True:
+        answer = user.get("/orders", params={**params, **after})
+        assert answer.status_code == 200, answer.text
+        found.append(answer.json()["items"])
+        if answer.json()["next"] is None:
+            return found
+        after = {"after": answer.json()["next"]}
+
+
+@pytest.mark.parametrize("sort", ["created", "-created", "total", "-total"])
+def test_pages_by_key_hold_each_order_once_in_order_whatever_comes_between(api, sort):
+    with api() as users:
+        made = [
+            placed(users.ann, {"items": [{"sku": "tea", "quantity": 1 + n % 3}]})
+            for n in range(7)
+        ]
+        placed(users.bob)
+        found = [o for page in pages_of(users.ann, limit=3, sort=sort) for o in page]
+        field = sort.removeprefix("-")
+        expected = made if field == "created" else sorted(made, key=lambda o: o["total"])
+        if field == "total":
+            assert [o["total"] for o in found] == sorted(
+                (o["total"] for o in made), reverse=sort.startswith("-")
+            )
+        else:
+            assert found == (expected[::-1] if sort.startswith("-") else expected)
+        assert sorted(o["id"] for o in found) == sorted(o["id"] for o in made)
+
+        # an order that goes between two pages takes no other with it
+        first = users.ann.get("/orders", params={"limit": 3, "sort": sort}).json()
+        gone = first["items"][0]["id"]
+        users.ann.delete(f"/orders/{gone}", headers=at(1))
+        params = {"limit": 100, "sort": sort, "after": first["next"]}
+        rest = users.ann.get("/orders", params=params).json()["items"]
+        assert [o["id"] for o in first["items"] + rest] == [o["id"] for o in found]
+
+
+def test_a_page_by_offset_skips_an_order_when_one_before_it_goes(api):
+    with api(NAIVE) as users:
+        made = [placed(users.ann)["id"] for _ in range(4)]
+        first = users.ann.get("/orders", params={"offset": 0}).json()[:2]
+        users.ann.delete(f"/orders/{made[0]}")
+        second = users.ann.get("/orders", params={"offset": 2}).json()
+        seen = {order["id"] for order in first + second}
+        assert made[2] not in seen
+
+
+def test_pages_are_filtered_by_status(api):
+    with api() as users:
+        order, _ = placed(users.ann), placed(users.ann)
+        users.ann.post(f"/orders/{order['id']}/cancellation", headers=at(1))
+        (page,) = pages_of(users.ann, status="cancelled", limit=1)
+        assert [found["id"] for found in page] == [order["id"]]
+        problem(users.ann.get("/orders", params={"status": "lost"}), 400)
+
+
+@pytest.mark.claim("rest-apis/offset-is-fine")
+def test_offset_visits_every_row_before_the_page_and_a_key_visits_the_page():
+    lines = node.run(f"{TOPIC}/pages.mjs").stdout.splitlines()
+    assert "after 19980: offset visits 20000 rows, keyset 20 rows" in lines
+    assert lines[-1] == "after 999980: offset visits 1000000 rows, keyset 20 rows"
+
+
+def test_the_stores_pages_come_from_an_index_and_sort_nothing(tmp_path):
+    """What SQLite plans for the very queries of store.mjs."""
+    path = tmp_path / "orders.db"
+    seen = javascript(
+        f"""
+    import {{ DatabaseSync }} from 'node:sqlite';
+    const asked = [];
+    const prepare = DatabaseSync.prototype.prepare;
+    DatabaseSync.prototype.prepare = function (text) {{
+      asked.push(text);
+      return prepare.call(this, text);
+    }};
+    const {{ createStore }} = await import('{uri("store.mjs")}');
+    const store = createStore({json.dumps(str(path))});
+    for (const sort of ['created', '-created', 'total', '-total']) {{
+      await store.of('ann').list({{ sort, limit: 5, after: {{ total: 1, seq: 1 }} }});
+    }}
+    const db = new DatabaseSync({json.dumps(str(path))});
+    for (const text of asked) {{
+      console.log(prepare.call(db, `EXPLAIN QUERY PLAN ${{text}}`).all()
+        .map(({{ detail }}) => detail).join(' + '));
+    }}
+    """
+    )
+    plans = seen.splitlines()
+    assert len(plans) == 4
+    for plan in plans:
+        assert re.match(r"SEARCH orders USING INDEX by_(time|total) ", plan), plan
+        assert "seq" in plan or "total" in plan and "TEMP" not in plan
