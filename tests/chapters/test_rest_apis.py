@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -18,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab import browser, evidence, load, node, process, services
+from lab import browser, load, node, process, services
 
 TOPIC = "rest-apis"
 SOURCE = "tests/chapters/test_rest_apis.py"
@@ -650,6 +649,32 @@ def test_an_unchanged_answer_is_304_without_a_body(api):
         assert users.ann.get(url, headers=tag).status_code == 200
 
 
+def answer_bytes(server: node.Server, path: str, tag: str = "") -> tuple[bytes, str]:
+    """All that is sent for a GET, headers included, and its ETag."""
+    head = f"GET {path} HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n"
+    head += "Authorization: Bearer ann-key\r\n"
+    head += f"If-None-Match: {tag}\r\n" if tag else ""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        connection.sendall(f"{head}\r\n".encode())
+        data = b"".join(iter(lambda: connection.recv(65536), b""))
+    return data, re.search(rb"\nETag: (\S+)", data)[1].decode()
+
+
+@pytest.mark.claim("rest-apis/not-modified-is-cheap")
+def test_a_304_saves_nearly_all_of_a_page_and_about_half_of_one_order(api):
+    with api() as users:
+        for _ in range(50):
+            url = f"/orders/{placed(users.ann)['id']}"
+        shares = {}
+        for path in (url, "/orders?limit=50"):
+            full, tag = answer_bytes(users.server, path)
+            short, _ = answer_bytes(users.server, path, tag)
+            assert full.startswith(b"HTTP/1.1 200") and short.startswith(b"HTTP/1.1 304")
+            shares[path] = len(short) / len(full)
+        assert shares["/orders?limit=50"] < 0.05
+        assert 0.3 < shares[url] < 0.7
+
+
 @pytest.mark.parametrize("method", ["update", "remove"])
 def test_who_is_overtaken_between_reading_and_writing_gets_412(api, method):
     before = f"""
@@ -762,3 +787,568 @@ def test_the_stores_pages_come_from_an_index_and_sort_nothing(tmp_path):
     for plan in plans:
         assert re.match(r"SEARCH orders USING INDEX by_(time|total) ", plan), plan
         assert "seq" in plan or "total" in plan and "TEMP" not in plan
+
+
+# --- other services -----------------------------------------------------------------
+
+# `fetch` of an upstream that counts; 100 calls in a row, no waiting between tries
+COUNTING = """
+const sleep = async () => {};
+async function hundred(createCall, status, request) {
+  let asked = 0;
+  const fetch = async () => { asked += 1; return new Response('{}', { status }); };
+  const call = createCall({ fetch, sleep });
+  for (let i = 0; i < 100; i += 1) await call('http://prices', request).catch(() => {});
+  return asked;
+}
+"""
+
+
+@pytest.mark.claim("rest-apis/three-tries")
+def test_a_hundred_calls_to_a_service_that_is_down_become_300_or_by_a_budget_120():
+    seen = javascript(
+        f"""
+    import {{ createCall as naive }} from '{uri("outbound.naive.mjs")}';
+    import {{ createCall }} from '{uri("outbound.mjs")}';
+    {COUNTING}
+    const post = {{ method: 'POST' }};
+    const keyed = {{ ...post, headers: {{ 'Idempotency-Key': 'k' }} }};
+    console.log(await hundred(naive, 503), await hundred(createCall, 503));
+    console.log(await hundred(naive, 503, post), await hundred(createCall, 503, post));
+    console.log(await hundred(createCall, 503, keyed));
+    console.log(await hundred(naive, 404), await hundred(createCall, 404));
+    console.log(await hundred(naive, 200), await hundred(createCall, 200));
+    """
+    )
+    naive, hardened = seen.splitlines()[0].split()
+    assert naive == "300"
+    assert hardened == "119"  # ten in reserve, and one for each ten calls
+    assert seen.splitlines()[1:] == ["300 100", "119", "300 100", "100 100"]
+
+
+def test_one_failure_is_retried_and_a_caller_who_gives_up_is_obeyed():
+    seen = javascript(
+        f"""
+    import {{ createCall }} from '{uri("outbound.mjs")}';
+    let asked = 0;
+    const waits = [];
+    const fetch = async () => {{
+      asked += 1;
+      if (asked === 1) throw new TypeError('fetch failed');
+      return new Response('fine', {{ status: asked === 2 ? 502 : 200 }});
+    }};
+    const options = {{ fetch, random: () => 0.5, sleep: async (ms) => waits.push(ms) }};
+    console.log(await (await createCall(options)('http://x')).text(), waits.join());
+    const signal = AbortSignal.abort();
+    asked = 0;
+    await createCall(options)('http://x', {{ signal }}).catch(() => console.log(asked));
+    """
+    )
+    assert seen.splitlines() == ["fine 100,200", "1"]
+
+
+HANGING = """
+import {{ createServer }} from 'node:http';
+import {{ createCall }} from '{call}';
+import {{ pricesFrom }} from '{prices}';
+let answer = 'hang';
+const upstream = createServer((req, res) => {{
+  if (answer === 'hang') return;
+  res.statusCode = answer;
+  res.end('{{"tea":500,"mug":"free"}}');
+}}).listen(0, '127.0.0.1');
+upstream.unref();
+process.once('SIGTERM', () => upstream.close().closeAllConnections());
+const options = {{ timeoutMs: 200, tries: 2 }};
+const priceOf = (skus) => {{
+  answer = {{ 998: 'hang', 997: 404, 996: 503 }}[quantity] ?? 200;
+  const url = `http://127.0.0.1:${{upstream.address().port}}`;
+  return pricesFrom(url, createCall(options))(skus);
+}};
+let quantity; // of the order says what the upstream does
+const parse = (body) => {{
+  quantity = body.items[0].quantity;
+  return {{ value: body }};
+}};
+"""
+
+
+def test_a_service_that_hangs_makes_a_503_in_time_and_no_order(api):
+    before = HANGING.format(call=uri("outbound.mjs"), prices=uri("prices.mjs"))
+    deps = "priceOf, parseOrder: parse"
+
+    def order(quantity: int, sku: str = "tea") -> dict:
+        return {"items": [{"sku": sku, "quantity": quantity}]}
+
+    with api(deps=deps, before=before) as users:
+        assert placed(users.ann, order(2))["total"] == 1000
+        for quantity in (998, 997, 996):
+            answer = place(users.ann, order(quantity))
+            problem(answer, 503)
+            assert answer.headers["Retry-After"] == "5"
+        problem(place(users.ann, order(1, "mug")), 409)  # no price is no sale
+        assert count(users.ann) == 1
+
+
+def test_the_naive_call_waits_for_a_service_that_hangs(api):
+    before = HANGING.format(call=uri("outbound.naive.mjs"), prices=uri("prices.mjs"))
+    deps = "priceOf, parseOrder: parse"
+    with api(deps=deps, before=before) as users:
+        body = {"items": [{"sku": "tea", "quantity": 998}]}
+        headers = {"Idempotency-Key": "a-1"}
+        with pytest.raises(httpx.ReadTimeout):  # five times what the other one waits
+            users.ann.post("/orders", json=body, headers=headers, timeout=2)
+        assert users.ann.get("/health").status_code == 200
+
+
+# --- together with the limiter ------------------------------------------------------
+
+
+def test_behind_the_limiter_of_its_chapter_the_fourth_request_is_a_429_and_no_order(
+    tmp_path,
+):
+    path = tmp_path / "shop.mjs"
+    path.write_text(
+        f"""
+    import express from '{node.resolve("node_modules/express/index.js").as_uri()}';
+    import {{ createApp as limited }} from '{uri("api.mjs", "rate-limiting")}';
+    import {{ createApp as orders }} from '{uri("orders.mjs")}';
+    {WHO}
+export function createApp({{ signal }}) {{
+  return express()
+    .use(limited({{ limit: 3 }}))
+    .use(orders({{ authenticate, signal }}));
+}}
+"""
+    )
+    with node.serve(path) as server:
+        with contextlib.closing(Users(server)) as users:
+            first = place(users.ann)
+            assert first.status_code == 201
+            assert first.headers["RateLimit"].startswith('"3-in-1min"; r=2;')
+            url = first.headers["Location"]
+            assert users.ann.get(url).json() == first.json()
+            assert users.ann.put(url, json=MUGS, headers=at(1)).status_code == 200
+            for refused in (
+                place(users.ann),
+                users.ann.delete(url, headers=at(2)),
+                users.nobody.post("/orders", content="{"),
+            ):
+                assert problem(refused, 429)["title"] == "Too many requests"
+                assert refused.headers["RateLimit"].startswith('"3-in-1min"; r=0;')
+                assert int(refused.headers["Retry-After"]) > 0
+            # probes are above it, and one order is still all there is
+            assert users.nobody.get("/health").status_code == 200
+            assert server.alive()
+
+
+def test_the_limiter_leaves_the_orders_alone(tmp_path):
+    shop = f"""
+    import express from 'express';
+    import {{ createApp as limited }} from '{uri("api.mjs", "rate-limiting")}';
+    import {{ createApp as orders }} from '{uri("orders.mjs")}';
+    import {{ createStore }} from '{uri("store.mjs")}';
+    const store = createStore();
+    const authenticate = () => ({{ id: 'ann' }});
+    const server = express().use(limited({{ limit: 2 }}))
+      .use(orders({{ authenticate, store }})).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const codes = [];
+    for (let i = 0; i < 5; i += 1) {{
+      const url = `http://127.0.0.1:${{server.address().port}}/orders`;
+      const headers = {{ 'Content-Type': 'application/json', 'Idempotency-Key': `k${{i}}` }};
+      const body = JSON.stringify({json.dumps(ORDER)});
+      codes.push((await fetch(url, {{ method: 'POST', headers, body }})).status);
+    }}
+    server.close();
+    server.closeAllConnections();
+    const all = await store.of('ann').list({{ sort: 'created', limit: 9 }});
+    console.log(codes.join(), all.length);
+    """
+    assert javascript(shop).strip() == "201,201,429,429,429 2"
+
+
+# --- browsers -----------------------------------------------------------------------
+
+# shop.test and evil.test each serve a page; api.shop.test is the API, and its login
+# is a cookie, so that the browser sends it by itself
+HOSTS = """
+import {{ createServer }} from 'node:https';
+import {{ readFileSync }} from 'node:fs';
+import {{ createApp as create }} from '{app}';
+let asked = [];
+const authenticate = (req) => {{
+  if (req.url.startsWith('/orders')) asked.push(req.method);
+  return /session=ann/.test(req.headers.cookie ?? '') ? {{ id: 'ann' }} : null;
+}};
+let api;
+const tls = {{ key: readFileSync('{folder}/key.pem'), cert: readFileSync('{folder}/cert.pem') }};
+const server = createServer(tls, (req, res) => {{
+  if (req.url === '/asked') {{
+    res.end(JSON.stringify(asked));
+    asked = [];
+  }} else if (req.url === '/login') {{
+    res.setHeader('Set-Cookie', 'session=ann; Secure; HttpOnly; SameSite=None; Path=/');
+    res.end('in');
+  }} else if (req.headers.host.startsWith('api.')) api(req, res);
+  else res.setHeader('Content-Type', 'text/html').end('<title>a page</title>');
+}});
+server.listen(process.env.PORT, '127.0.0.1', () => {{
+  const {{ port }} = server.address();
+  api = create({{ authenticate, origins: [`https://shop.test:${{port}}`] }});
+  console.log(`listening on http://127.0.0.1:${{port}}`);
+}});
+process.once('SIGTERM', () => {{ server.close(); server.closeAllConnections(); }});
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """A real browser that knows *.test; skips where there is none. Its profile sends
+    cookies to other sites, as most people's do: private windows and Debian's default
+    do not, and would hide what this is about."""
+    try:
+        path = browser.executable()
+    except browser.BrowserError as why:
+        pytest.skip(str(why))
+    from playwright.sync_api import sync_playwright
+
+    profile = tmp_path_factory.mktemp("profile")
+    (profile / "Default").mkdir()
+    (profile / "Default" / "Preferences").write_text(
+        json.dumps({"profile": {"cookie_controls_mode": 0}})
+    )
+    outer = os.environ.pop(process.TOKEN, None)  # it outlives the first test
+    flags = [*browser.FLAGS, "--host-resolver-rules=MAP *.test 127.0.0.1"]
+    try:
+        with sync_playwright() as playwright:
+            found = playwright.chromium.launch_persistent_context(
+                profile,
+                executable_path=path,
+                args=flags,
+                ignore_https_errors=True,
+            )
+            if outer is not None:
+                os.environ[process.TOKEN] = outer
+            try:
+                yield found
+            finally:
+                found.close()
+    finally:
+        if outer is not None:
+            os.environ[process.TOKEN] = outer
+
+
+FETCH = """async ([url, options]) => {
+  try {
+    const answer = await fetch(url, { credentials: 'include', ...options });
+    return { status: answer.status, text: await answer.text(),
+             etag: answer.headers.get('ETag') };
+  } catch (error) { return { error: error.name }; }
+}"""
+
+
+@pytest.fixture
+def visit(chromium, tmp_path):
+    """Serves shop.test, evil.test and the API over TLS; gives `visit(host)`: a page
+    there, of a browser that is logged in; `fetch` from it; and what was asked."""
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem",
+            "-subj", "/CN=shop.test", "-addext",
+            "subjectAltName=DNS:shop.test,DNS:api.shop.test,DNS:evil.test",
+        ],
+        check=True, capture_output=True, timeout=20,
+    )  # fmt: skip
+
+    @contextlib.contextmanager
+    def serve(snippet: str):
+        path = tmp_path / "hosts.mjs"
+        path.write_text(HOSTS.format(app=uri(snippet), folder=tmp_path))
+        with node.serve(path) as server:
+            page = chromium.new_page()
+            try:
+                api = f"https://api.shop.test:{server.port}"
+                page.goto(f"{api}/login")
+
+                def visit(host: str, method: str = "GET", **options):
+                    page.goto(f"https://{host}:{server.port}/")
+                    return page.evaluate(
+                        FETCH, [f"{api}/orders", {"method": method, **options}]
+                    )
+
+                def asked():
+                    return json.loads(page.goto(f"{api}/asked").text())
+
+                yield visit, asked
+            finally:
+                page.close()
+                chromium.clear_cookies()
+
+    return serve
+
+
+def test_in_a_browser_the_list_of_origins_decides_who_reads(visit):
+    with visit(HARDENED) as (fetch, asked):
+        assert fetch("shop.test")["status"] == 200
+        assert asked() == ["GET"]
+        assert fetch("evil.test") == {"error": "TypeError"}  # it reads nothing
+
+        kind = {"Content-Type": "application/json", "Idempotency-Key": "a-1"}
+        post = {"method": "POST", "headers": kind, "body": json.dumps(ORDER)}
+        asked()
+        assert fetch("evil.test", **post) == {"error": "TypeError"}
+        assert asked() == []  # its preflight failed: nothing was sent
+        mine = fetch("shop.test", **post)
+        assert (mine["status"], mine["etag"]) == (201, '"1"')
+        assert asked() == ["POST"]
+
+
+@pytest.mark.claim("rest-apis/cors-protects")
+def test_in_a_browser_a_request_without_preflight_is_executed_all_the_same(visit):
+    with visit(HARDENED) as (fetch, asked):
+        assert fetch("evil.test") == {"error": "TypeError"}
+        assert asked() == ["GET"]  # with Ann's cookie; the answer was thrown away
+        plain = {"method": "POST", "body": json.dumps(ORDER)}  # text/plain
+        assert fetch("evil.test", **plain) == {"error": "TypeError"}
+        assert asked() == ["POST"]
+        found = json.loads(fetch("shop.test")["text"])
+        assert found["items"] == []  # what saved it: 415, and not CORS
+
+
+def test_in_a_browser_the_naive_api_is_any_sites(visit):
+    with visit(NAIVE) as (fetch, asked):
+        kind = {"Content-Type": "application/json"}
+        post = {"method": "POST", "headers": kind, "body": json.dumps(ORDER)}
+        assert fetch("evil.test", **post)["status"] == 201
+        assert json.loads(fetch("evil.test")["text"])[0]["customer"] == "ann"
+        assert asked() == ["POST", "GET"]
+
+
+def test_a_preflight_needs_no_token_and_names_no_stranger(api):
+    ask = {"Access-Control-Request-Method": "PUT"}
+    with api(deps="origins: ['https://shop.test']") as users:
+        for origin in (
+            "https://shop.test",
+            "https://evil.test",
+            "https://shop.test.evil.test",
+            "http://shop.test",
+            "null",
+        ):
+            answer = users.nobody.options("/orders", headers={**ask, "Origin": origin})
+            allowed = answer.headers.get("Access-Control-Allow-Origin")
+            assert answer.status_code == 204
+            assert allowed == (origin if origin == "https://shop.test" else None)
+            assert "Origin" in answer.headers["Vary"]
+        read = users.ann.get("/orders", headers={"Origin": "https://shop.test"})
+        assert read.headers["Vary"] == "Origin, Authorization"
+    with api() as users:  # and with no origins there is none
+        answer = users.nobody.options("/orders", headers={**ask, "Origin": "null"})
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+# --- the contract -------------------------------------------------------------------
+
+# where the tool and the specifications differ, the specifications are followed
+JUDGE = """
+[checks.missing_required_header]
+expected-statuses = [400, 428] # RFC 6585: no If-Match is a 428
+[checks.negative_data_rejection] # RFC 9110, 13.2.1: If-Match is before the content
+expected-statuses = [400, 401, 404, 405, 409, 412, 415, 422, 428]
+[checks.positive_data_acceptance] # a made-up version is not the order's
+expected-statuses = ["2xx", 401, 404, 409, 412]
+[[operations]]
+include-name = "POST /orders" # a key that was used for another order is a 422
+checks.positive_data_acceptance.expected-statuses = ["2xx", 409, 422]
+"""
+
+
+def findings(users: Users, folder: Path, *options: str) -> list[str]:
+    """What Schemathesis holds against the API by its own document: the codes of the
+    checks that failed."""
+    (folder / "judge.toml").write_text(JUDGE)
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("schemathesis"),
+            "--config-file", folder / "judge.toml", "run",
+            f"{users.server.url}/openapi.json", "--max-examples", "5", "--seed", "1",
+            *options,
+            "-H", "Authorization: Bearer ann-key", "--no-color", "--no-shrink",
+            "--generation-database", "none",
+        ],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-2000:]
+    found = re.findall(r"^- (ST\d+) ", done.stdout, re.MULTILINE)
+    assert (done.returncode == 1) == bool(found), done.stdout[-2000:]
+    return sorted(set(found))
+
+
+@pytest.mark.claim("rest-apis/document-is-the-api")
+def test_the_apis_own_document_convicts_the_naive_twin(api, tmp_path):
+    with api(NAIVE) as users:
+        found = findings(users, tmp_path, "--phases", "coverage")
+    # server error, undocumented status, media type and body, invalid data accepted,
+    # wrong answer to a method that is not there
+    assert {"ST101", "ST103", "ST105", "ST108", "ST201", "ST204"} <= set(found)
+
+
+@pytest.mark.claim("rest-apis/document-is-the-api")
+def test_the_apis_own_document_finds_nothing_against_the_hardened_one(api, tmp_path):
+    with api(HARDENED) as users:
+        assert findings(users, tmp_path) == []
+
+
+def test_the_document_is_served_and_says_what_a_client_may_send(api):
+    with api() as users:
+        document = users.nobody.get("/openapi.json").json()
+        post = document["paths"]["/orders"]["post"]
+        schema = post["requestBody"]["content"]["application/json"]["schema"]
+        assert set(schema["properties"]) == {"items", "note"}
+        assert schema["additionalProperties"] is False
+        allowed = users.ann.request("PUT", "/orders").headers["Allow"]
+        said = {verb.upper() for verb in document["paths"]["/orders"]} | {"HEAD"}
+        assert set(allowed.split(", ")) == said
+
+
+# --- connections --------------------------------------------------------------------
+
+
+class Relay:
+    """Passes bytes on to a port at once, and the end of a connection late, as a
+    network may: in between, the client believes in a connection that is closed."""
+
+    def __init__(self, port: int, delay: float = 0.2) -> None:
+        self.target, self.delay = port, delay
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.closed = threading.Semaphore(0)  # one for each end that the server sent
+        self.sockets, self.threads = [], []
+        self._start(self._accept)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for one in (self.listener, *self.sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        for thread in self.threads:
+            thread.join(5)
+
+    def _start(self, work, *args) -> None:
+        thread = threading.Thread(target=work, args=args, daemon=True)
+        self.threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+                self.sockets += [client, server]
+                self._start(self._pump, client, server, False)
+                self._start(self._pump, server, client, True)
+
+    def _pump(self, source, sink, from_server: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        if from_server:
+            self.closed.release()
+            time.sleep(self.delay)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def served(keep_alive_ms: int, **env: str):
+    env = {"KEEP_ALIVE_MS": str(keep_alive_ms), "DRAIN_MS": "0", **env}
+    env["USERS"] = json.dumps(USERS)
+    with node.serve(f"{TOPIC}/server.mjs", env=env) as server:
+        yield server
+
+
+def post_on(connection: http.client.HTTPConnection, key: str) -> int | None:
+    """None: no answer, and no way to know whether there is an order."""
+    headers = {
+        "Authorization": "Bearer ann-key",
+        "Content-Type": "application/json",
+        "Idempotency-Key": key,
+    }
+    try:
+        connection.request("POST", "/orders", json.dumps(ORDER), headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    except (http.client.RemoteDisconnected, ConnectionError):
+        return None
+
+
+def reuse(keep_alive_ms: int, count: int = 10) -> list[int | None]:
+    """`count` connections carry a POST each and rest; then each carries another, at
+    the moment the server has closed it, or after as long a rest if it does not."""
+    with served(keep_alive_ms) as server, Relay(server.port) as relay:
+        pool = [
+            http.client.HTTPConnection("127.0.0.1", relay.port, timeout=10)
+            for _ in range(count)
+        ]
+        try:
+            assert [post_on(c, f"a-{n}") for n, c in enumerate(pool)] == [201] * count
+            for connection in pool:
+                connection.auto_open = 0  # as a proxy's pool: this one or none
+            for _ in pool:
+                relay.closed.acquire(timeout=3 if keep_alive_ms < 1000 else 0.2)
+            return [post_on(c, f"b-{n}") for n, c in enumerate(pool)]
+        finally:
+            for connection in pool:
+                connection.close()
+
+
+@pytest.mark.claim("rest-apis/gateway-502")
+def test_a_connection_that_the_server_closes_first_loses_every_request_on_its_way():
+    assert reuse(200) == [None] * 10  # it closed them after 200 ms, and a second
+    assert reuse(75_000) == [201] * 10
+
+
+def test_nginx_hides_the_race_from_a_get_and_not_from_a_post(nginx_proxy):
+    codes = {}
+    for method in ("GET", "POST"):
+        with served(200) as server, Relay(server.port) as relay:
+            proxy = nginx_proxy(f"http://127.0.0.1:{relay.port}", keepalive=4, retry=True)
+            headers = {"Authorization": "Bearer ann-key"}
+            with httpx.Client(base_url=proxy.url, headers=headers) as ann:
+                assert ann.get("/orders").status_code == 200
+                assert relay.closed.acquire(timeout=5)
+                answer = ann.get("/orders") if method == "GET" else place(ann)
+                codes[method] = answer.status_code
+    assert codes == {"GET": 200, "POST": 502}
+
+
+def test_a_server_that_stops_says_so_serves_on_and_then_ends(tmp_path):
+    database = str(tmp_path / "orders.db")
+    with served(75_000, DRAIN_MS="1500", DATABASE=database) as server:
+        with contextlib.closing(Users(server)) as users:
+            assert users.nobody.get("/ready").json() == {"ok": True}
+            os.kill(server.pid, 15)
+            deadline = time.monotonic() + 10
+            while users.nobody.get("/ready").status_code != 503:
+                assert time.monotonic() < deadline
+            order = placed(users.ann)  # who was sent here before is still served
+            assert users.nobody.get("/health").status_code == 200
+            held = load.Held(f"{server.url}/orders")  # half a request, for the end
+            while server.alive() and time.monotonic() < deadline:
+                with contextlib.suppress(httpx.HTTPError):
+                    users.nobody.get("/ready")
+                    continue
+                break
+            held.release()
+            assert held.answer()[0] == 401  # it was on its way, so it is answered
+            while server.alive() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert not server.alive()
+    with served(75_000, DATABASE=database) as server:
+        with contextlib.closing(Users(server)) as users:
+            assert users.ann.get(f"/orders/{order['id']}").json() == order
