@@ -97,7 +97,7 @@ export function ordersRouter({ store, parseOrder, priceOf }) {
 }
 // --8<-- [end:cancel]
 
-// --8<-- [start:content]
+// --8<-- [start:guards]
 const KEY_OF_ANOTHER = {
   header: 'Idempotency-Key',
   detail: 'was used for another order',
@@ -129,6 +129,9 @@ function merge({ items, note }, patch) {
   return merged;
 }
 
+// --8<-- [end:guards]
+
+// --8<-- [start:content]
 function contentReader({ parseOrder, priceOf }) {
   return async (body) => {
     const { value, errors } = parseOrder(body);

@@ -103,13 +103,16 @@ function ordersOf({ customer, sql, atomically, now }) {
   };
 }
 
+// --8<-- [end:orders]
+
+// --8<-- [start:row]
 /** A row as clients see it: no `seq`, no null. */
 export function order({ id, customer, status, total, version, ...row }) {
   const note = row.note ?? undefined;
   const items = JSON.parse(row.items);
   return { id, customer, items, note, status, total, version };
 }
-// --8<-- [end:orders]
+// --8<-- [end:row]
 
 // --8<-- [start:once]
 const DAY = 86_400_000;

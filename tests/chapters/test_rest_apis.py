@@ -300,12 +300,52 @@ def test_a_rejected_handler_hangs_on_express_4_and_is_a_500_on_express_5():
     assert done.code == 1 and "out of stock" in done.stderr
 
 
+def test_what_nobody_awaits_ends_the_process_on_express_5_too():
+    done = node.evaluate(
+        """
+    import express from 'express';
+    const app = express();
+    app.get('/', async (req, res) => {
+      Promise.reject(new Error('nobody waits'));
+      res.end();
+    });
+    const server = app.listen(0, '127.0.0.1', () =>
+      fetch(`http://127.0.0.1:${server.address().port}/`).catch(() => {}));
+    """
+    )
+    assert done.code == 1 and "nobody waits" in done.stderr
+
+
 @pytest.mark.claim("rest-apis/query-operators")
 def test_brackets_in_a_query_are_an_object_on_4_and_a_name_on_5():
     assert versions()["?total[$ne]=1"] == [
         '{"total":{"$ne":"1"}}',
         '{"total[$ne]":"1"}',
     ]
+    parsers = javascript(
+        """
+    import express5 from 'express';
+    import express4 from 'express4';
+    console.log(express4().get('query parser'), express5().get('query parser'));
+    """
+    )
+    assert parsers.split() == ["extended", "simple"]
+
+
+@pytest.mark.claim("rest-apis/production-three-times")
+def test_of_express_settings_production_changes_the_cache_of_views_and_no_other(tmp_path):
+    path = tmp_path / "settings.mjs"
+    path.write_text(
+        f"import express from '{node.resolve('node_modules/express/index.js').as_uri()}';\n"
+        "const { views, env, ...settings } = express().settings;\n"
+        "console.log(JSON.stringify(settings));\n"
+    )
+    plain, production = (
+        json.loads(node.run(path, env={"NODE_ENV": env}).stdout)
+        for env in ("", "production")
+    )
+    assert production == {**plain, "view cache": True}
+    assert "view cache" not in plain
 
 
 # --- what a client may say ----------------------------------------------------------
@@ -492,9 +532,13 @@ def test_said_three_times_a_post_makes_three_orders_and_with_a_key_one(api):
 
 
 SLOW_PRICES = """
-import { setTimeout as sleep } from 'node:timers/promises';
+let waiting = 0;
+let all;
+const twenty = new Promise((resolve) => { all = resolve; });
 const slow = async (skus) => {
-  await sleep(200);
+  waiting += 1;
+  if (waiting === 20) all();
+  await twenty;
   return new Map(skus.map((sku) => [sku, 799]));
 };
 """
@@ -502,7 +546,8 @@ const slow = async (skus) => {
 
 @pytest.mark.parametrize(("snippet", "orders"), [(NAIVE, 20), (HARDENED, 1)])
 def test_twenty_at_once_with_one_key(api, snippet, orders):
-    """The naive cache looks, waits for prices, and only then remembers."""
+    """The naive cache looks, waits for prices, and only then remembers. Prices come
+    when all twenty have asked for them, so none of them is late."""
     with api(snippet, "priceOf: slow", SLOW_PRICES) as users:
         with ThreadPoolExecutor(20) as pool:
             answers = list(pool.map(lambda _: place(users.ann, key="a-1"), range(20)))
@@ -978,8 +1023,9 @@ import {{ readFileSync }} from 'node:fs';
 import {{ createApp as create }} from '{app}';
 let asked = [];
 const authenticate = (req) => {{
+  if (!/session=ann/.test(req.headers.cookie ?? '')) return null;
   if (req.url.startsWith('/orders')) asked.push(req.method);
-  return /session=ann/.test(req.headers.cookie ?? '') ? {{ id: 'ann' }} : null;
+  return {{ id: 'ann' }};
 }};
 let api;
 const tls = {{ key: readFileSync('{folder}/key.pem'), cert: readFileSync('{folder}/cert.pem') }};
@@ -1311,6 +1357,14 @@ def reuse(keep_alive_ms: int, count: int = 10) -> list[int | None]:
 def test_a_connection_that_the_server_closes_first_loses_every_request_on_its_way():
     assert reuse(200) == [None] * 10  # it closed them after 200 ms, and a second
     assert reuse(75_000) == [201] * 10
+    defaults = javascript(
+        """
+    import { createServer } from 'node:http';
+    const server = createServer();
+    console.log(server.keepAliveTimeout, server.keepAliveTimeoutBuffer ?? 0);
+    """
+    )
+    assert defaults.split()[0] == "5000"
 
 
 def test_nginx_hides_the_race_from_a_get_and_not_from_a_post(nginx_proxy):

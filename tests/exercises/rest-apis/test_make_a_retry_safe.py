@@ -34,8 +34,11 @@ def test_twenty_at_once_with_one_key_place_one_order(attempt):
     """All of them look before the first one has written. What could be remembered at
     the moment of looking, when there is no answer yet?"""
     with node.serve(attempt) as server:
-        with ThreadPoolExecutor(20) as pool:
-            answers = list(pool.map(lambda _: place(server), range(20)))
+        headers = {"Idempotency-Key": "k-1", "X-Customer": "ann"}
+        with server.client(headers=headers) as ann, ThreadPoolExecutor(20) as pool:
+            body = {"sku": "tea"}
+            asked = pool.map(lambda _: ann.post("/orders", json=body), range(20))
+            answers = list(asked)
         count = len(orders(server))
         assert count == 1, f"{count} orders were placed, not 1"
         assert {answer.status_code for answer in answers} == {201}

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Asks the warehouse, which takes a while; it has no yaks. */
 async function reserve(sku) {
-  await sleep(50);
+  await sleep(400);
   return sku !== 'yak';
 }
 
