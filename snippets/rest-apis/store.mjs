@@ -88,7 +88,9 @@ function ordersOf({ customer, sql, atomically, now }) {
         version,
       ).changes;
     },
+    // --8<-- [end:orders]
 
+    // --8<-- [start:list]
     async list({ status = null, sort, limit, after }) {
       const [by, beyond] = SORTS[sort]; // from our own table, never the URL
       const query = sql(
@@ -103,7 +105,7 @@ function ordersOf({ customer, sql, atomically, now }) {
   };
 }
 
-// --8<-- [end:orders]
+// --8<-- [end:list]
 
 // --8<-- [start:row]
 /** A row as clients see it: no `seq`, no null. */

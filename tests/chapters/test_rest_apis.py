@@ -348,6 +348,23 @@ def test_of_express_settings_production_changes_the_cache_of_views_and_no_other(
     assert "view cache" not in plain
 
 
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"FRAMEWORK": "http"},
+        {"FRAMEWORK": "fastify"},
+        {"FRAMEWORK": "express", "MIDDLEWARE": "3"},
+    ],
+    ids=lambda env: env["FRAMEWORK"],
+)
+def test_the_measured_frameworks_give_the_same_answer(env):
+    with node.serve(f"{TOPIC}/frameworks.mjs", env=env) as server:
+        with server.client() as client:
+            answer = client.get("/orders/1")
+    assert answer.json() == {"id": "ord_1", "status": "open", "total": 1598, "version": 1}
+    assert answer.headers["Content-Type"].startswith("application/json")
+
+
 # --- what a client may say ----------------------------------------------------------
 
 
@@ -1346,7 +1363,7 @@ def reuse(keep_alive_ms: int, count: int = 10) -> list[int | None]:
             for connection in pool:
                 connection.auto_open = 0  # as a proxy's pool: this one or none
             for _ in pool:
-                relay.closed.acquire(timeout=3 if keep_alive_ms < 1000 else 0.2)
+                relay.closed.acquire(timeout=5 if keep_alive_ms < 1000 else 0.15)
             return [post_on(c, f"b-{n}") for n, c in enumerate(pool)]
         finally:
             for connection in pool:
