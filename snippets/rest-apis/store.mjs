@@ -19,6 +19,7 @@ const SCHEMA = `
     body TEXT NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (customer, key)
   ) STRICT;
+  CREATE INDEX IF NOT EXISTS by_age ON answers (at);
 `;
 // what a client may sort by; both end in `seq`, so that no two rows are equal
 const SORTS = {
@@ -101,7 +102,7 @@ function ordersOf({ customer, sql, atomically, now }) {
       query.setAllowUnknownNamedParameters(true); // not each sort uses both
       return query.all({ customer, status, limit, ...after });
     },
-    insert: insertOf({ customer, sql, atomically, now }),
+    ...onceFor({ customer, sql, atomically, now }),
   };
 }
 
@@ -120,9 +121,22 @@ export function order({ id, customer, status, total, version, ...row }) {
 const DAY = 86_400_000;
 
 /** `insert(order, { key, request })` places one order for a key, whatever
- * happens: order and key are written in one transaction, or neither is. */
-function insertOf({ customer, sql, atomically, now }) {
-  const place = ({ id, items, note, status, total, version }) =>
+ * happens: order and key are written in one transaction, or neither is.
+ * Both answer null if the key was used for another request. */
+function onceFor({ customer, sql, atomically, now }) {
+  const replay = ({ key, request }) => {
+    const seen = sql(
+      'SELECT * FROM answers WHERE customer = ? AND key = ?',
+    ).get(customer, key);
+    if (!seen) return undefined;
+    return seen.request === request ? JSON.parse(seen.body) : null;
+  };
+  const insert = (fresh, once) => {
+    sql('DELETE FROM answers WHERE at < ?').run(now() - DAY);
+    const before = replay(once);
+    if (before !== undefined) return before;
+    const { id, items, note, status, total, version } = fresh;
+    const placed = { id, customer, items, note, status, total, version };
     sql(
       `INSERT INTO orders (id, customer, items, note, status, total, version)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -130,23 +144,14 @@ function insertOf({ customer, sql, atomically, now }) {
       ...[id, customer, JSON.stringify(items), note ?? null],
       ...[status, total, version],
     );
-
-  return async function insert(fresh, { key, request }) {
-    return atomically(() => {
-      sql('DELETE FROM answers WHERE at < ?').run(now() - DAY);
-      const seen = sql(
-        'SELECT * FROM answers WHERE customer = ? AND key = ?',
-      ).get(customer, key);
-      if (seen && seen.request !== request) return null; // another order
-      if (seen) return JSON.parse(seen.body);
-      const { id, items, note, status, total, version } = fresh;
-      const placed = { id, customer, items, note, status, total, version };
-      place(placed);
-      sql('INSERT INTO answers VALUES (?, ?, ?, ?, ?)').run(
-        ...[customer, key, request, JSON.stringify(placed), now()],
-      );
-      return placed;
-    });
+    sql('INSERT INTO answers VALUES (?, ?, ?, ?, ?)').run(
+      ...[customer, once.key, once.request, JSON.stringify(placed), now()],
+    );
+    return placed;
+  };
+  return {
+    replay: async (once) => replay(once),
+    insert: async (fresh, once) => atomically(() => insert(fresh, once)),
   };
 }
 // --8<-- [end:once]
