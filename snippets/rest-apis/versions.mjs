@@ -31,7 +31,7 @@ async function ask(app, path, headers = {}) {
   const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${server.address().port}${path}`;
-  const signal = AbortSignal.timeout(1000);
+  const signal = AbortSignal.timeout(1500);
   const options = { headers, signal, redirect: 'manual' };
   try {
     const answer = await fetch(url, options);

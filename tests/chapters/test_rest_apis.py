@@ -829,6 +829,7 @@ def test_pages_by_key_hold_each_order_once_in_order_whatever_comes_between(api, 
         assert [o["id"] for o in first["items"] + rest] == [o["id"] for o in found]
 
 
+@pytest.mark.claim("rest-apis/offset-is-fine")
 def test_a_page_by_offset_skips_an_order_when_one_before_it_goes(api):
     with api(NAIVE) as users:
         made = [placed(users.ann)["id"] for _ in range(4)]
@@ -1419,10 +1420,11 @@ def test_a_connection_that_the_server_closes_first_loses_every_request_on_its_wa
     assert defaults.split()[0] == "5000"
 
 
+@pytest.mark.claim("rest-apis/gateway-502")
 def test_nginx_hides_the_race_from_a_get_and_not_from_a_post(nginx_proxy):
     codes = {}
     for method in ("GET", "POST"):
-        with served(200) as server, Relay(server.port) as relay:
+        with served(200) as server, Relay(server.port, delay=0.8) as relay:
             proxy = nginx_proxy(f"http://127.0.0.1:{relay.port}", keepalive=4, retry=True)
             headers = {"Authorization": "Bearer ann-key"}
             with httpx.Client(base_url=proxy.url, headers=headers) as ann:
@@ -1435,7 +1437,7 @@ def test_nginx_hides_the_race_from_a_get_and_not_from_a_post(nginx_proxy):
 
 def test_a_server_that_stops_says_so_serves_on_and_then_ends(tmp_path):
     database = str(tmp_path / "orders.db")
-    with served(75_000, DRAIN_MS="1500", DATABASE=database) as server:
+    with served(75_000, DRAIN_MS="2500", DATABASE=database) as server:
         with contextlib.closing(Users(server)) as users:
             assert users.nobody.get("/ready").json() == {"ok": True}
             os.kill(server.pid, 15)
