@@ -1276,7 +1276,7 @@ def findings(users: Users, folder: Path, *options: str) -> list[str]:
             "-H", "Authorization: Bearer ann-key", "--no-color", "--no-shrink",
             "--generation-database", "none",
         ],
-        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-2000:]
     found = re.findall(r"^- (ST\d+) ", done.stdout, re.MULTILINE)
