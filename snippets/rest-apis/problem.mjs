@@ -1,0 +1,64 @@
+// --8<-- [start:problem]
+import { randomUUID } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
+
+/** An answer of 4xx or 5xx, as RFC 9457 has it. Throw it from anywhere. */
+export class Problem extends Error {
+  constructor(status, detail, { headers = {}, ...members } = {}) {
+    super(detail);
+    this.status = status;
+    this.headers = headers;
+    this.body = { title: STATUS_CODES[status], status, detail, ...members };
+  }
+}
+
+export const invalid = (errors) =>
+  new Problem(422, 'The content breaks rules of this API.', {
+    type: 'https://shop.test/problems/invalid',
+    errors,
+  });
+// --8<-- [end:problem]
+
+// --8<-- [start:handler]
+const SAID = {
+  'entity.parse.failed': 'The body is not JSON.',
+  'entity.too.large': 'The body is larger than this API takes.',
+};
+
+/** The last middleware. What is not certainly the client's doing is a 500:
+ * an error of another service, too, may carry a `status`. */
+export function problems({ logger = console } = {}) {
+  const fromParser = ({ expose, status, type }) =>
+    expose && status < 500 ? new Problem(status, SAID[type]) : null;
+
+  // four parameters, or Express does not take it for an error handler
+  return (error, req, res, next) => {
+    if (res.headersSent) return next(error); // Express cuts the connection
+    let problem = error instanceof Problem ? error : fromParser(error);
+    if (error instanceof URIError) problem = new Problem(400, 'Bad escape.');
+    if (!problem) {
+      const instance = `urn:uuid:${randomUUID()}`; // to find it again
+      logger.error({ error, instance }, 'request failed');
+      problem = new Problem(500, undefined, { instance });
+    }
+    return res
+      .status(problem.status)
+      .set({ 'Cache-Control': 'no-store', ...problem.headers })
+      .type('application/problem+json')
+      .json(problem.body);
+  };
+}
+// --8<-- [end:handler]
+
+// --8<-- [start:refusals]
+export const notFound = () => {
+  throw new Problem(404);
+};
+
+export function methods(...allowed) {
+  const headers = { Allow: allowed.join(', ') };
+  return (req) => {
+    throw new Problem(405, `${req.method} is not one of them.`, { headers });
+  };
+}
+// --8<-- [end:refusals]
