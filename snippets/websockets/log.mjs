@@ -48,6 +48,7 @@ export async function redisLog({ url, signal, name = 'feed', ...options }) {
   const ring = () => bells.forEach((pump) => pump());
   bell.on('message', ring).on('ready', ring);
   await bell.subscribe(eventsKey);
+  await redis.set(epochKey, randomUUID(), 'NX'); // an empty log has one, too
   const timer = setInterval(ring, everyMs);
   signal?.addEventListener('abort', () => clearInterval(timer));
   return {

@@ -215,7 +215,12 @@ def play(port: int, case: dict) -> list[tuple[str, bytes]]:
             wire.socket.shutdown(socket.SHUT_WR)
         elif last != "close":
             wire.send("88 hex:03e8")
-        frames = list(iter(wire.receive, None))
+        frames = []
+        while received := wire.receive():
+            frames.append(received)
+            if last == "close" and len(frames) == len(case["expect"]):
+                if received[0] != "close":
+                    return frames  # it should have had enough by now
     if last not in ("close", "end") and frames[-1:] == [("close", b"\x03\xe8")]:
         frames.pop()
     elif last not in ("close", "end"):
@@ -239,12 +244,10 @@ def as_required(case: dict, frames: list[tuple[str, bytes]]) -> bool:
     return True
 
 
-def must_fail(case: dict) -> bool:
-    """Whether the server has to fail the connection."""
-    last = case["expect"][-1]
-    return last.startswith("close") and last.removeprefix("close ") in ERRORS and bool(
-        not re.fullmatch(r"close code \d+", case["name"])
-    )
+def fails(case: dict) -> bool:
+    """Whether the server has to fail the connection, not just to answer a close."""
+    code = case["expect"][-1].removeprefix("close ")
+    return code in ERRORS and case["name"] != f"close code {code}"
 
 
 def test_the_corpus_is_what_the_page_says_it_is():
@@ -266,3 +269,806 @@ def test_the_hardened_server_does_what_the_rfc_requires_in_every_case():
         other.send("still there")
         assert other.recv(20) == "still there"
         assert server.alive()
+
+
+# Counts what would have ended the process, which lives on for the next case.
+COUNT = (
+    "--import",
+    "data:text/javascript,process.setUncaughtExceptionCaptureCallback("
+    "(error) => console.log('uncaught', error.code))",
+)
+
+
+def test_the_naive_server_dies_of_every_bad_frame_and_returns_bytes_as_text():
+    seen = []
+    with node.serve(f"{TOPIC}/echo.naive.mjs", flags=COUNT) as server:
+        for case in CASES:
+            before = server.output().count("uncaught WS_ERR")
+            right = as_required(case, play(server.port, case))
+            died = server.output().count("uncaught WS_ERR") > before
+            seen.append("died" if died else "right" if right else "wrong")
+    by = {
+        what: {c["name"] for c, found in zip(CASES, seen, strict=True) if found == what}
+        for what in ("died", "wrong", "right")
+    }
+    large = {case["name"] for case in CASES if "limit" in case}
+    promised = {"a header that promises 1 GiB"}  # more than its 100 MiB
+    binary = {
+        case["name"] for case in CASES if any("binary" in e for e in case["expect"])
+    }
+    assert by["died"] == {c["name"] for c in CASES if fails(c)} - large | promised
+    assert by["wrong"] == binary | large - promised
+    assert len(by["died"]) >= 50
+
+
+@pytest.mark.claim("websockets/five-lines")
+def test_two_bytes_end_the_naive_server_and_all_its_connections():
+    with pytest.raises(node.NodeError, match="ended while it was being served"):
+        with node.serve(f"{TOPIC}/echo.naive.mjs") as server:
+            with client(server.url) as one, client(server.url) as two:
+                one.send("hello")
+                assert one.recv(20) == "hello"
+                with Wire(server.port) as wire:
+                    wire.send("raw ff00")
+                assert ended(one) == ended(two) == (1006, "")
+                until(lambda: not server.alive(), "the process ended")
+                assert "WS_ERR_UNEXPECTED_RSV_2_3" in server.output()
+
+
+@pytest.mark.claim("websockets/five-lines")
+def test_the_same_two_bytes_end_only_their_own_connection_of_the_hardened_server():
+    with node.serve(f"{TOPIC}/echo.mjs") as server:
+        with client(server.url) as one, client(server.url) as two:
+            with Wire(server.port) as wire:
+                wire.send("raw ff00")
+                assert wire.receive() == ("close", struct.pack(">H", 1002))
+            for peer in (one, two):
+                peer.send("still there")
+                assert peer.recv(20) == "still there"
+
+
+# --- the handshake ------------------------------------------------------------------
+
+
+def test_the_handshake_answers_the_key_and_a_frame_is_what_the_rfc_says():
+    lines = output("handshake.mjs")
+    assert lines[0] == "HTTP/1.1 101 Switching Protocols"
+    assert f"Sec-WebSocket-Accept: {ACCEPT}" in lines
+    assert lines[-2].split() == ["sent", frame("81 Hello").hex()]
+    assert lines[-1].split() == ["received", "810548656c6c6f"]
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("GET", {"Sec-WebSocket-Version": "12"}, 400),  # the RFC says 426
+        ("GET", {"Sec-WebSocket-Key": "short"}, 400),
+        ("GET", {"Upgrade": "h2c"}, 400),
+        ("POST", {}, 405),
+    ],
+)
+def test_a_handshake_that_is_none_is_refused(method, headers, status):
+    with node.serve(f"{TOPIC}/echo.mjs") as server, server.client() as c:
+        answer = c.request(method, "/", headers={**UPGRADE, **headers})
+        assert answer.status_code == status
+        assert answer.headers["Connection"] == "close"
+        if "Sec-WebSocket-Version" in headers:
+            assert answer.headers["Sec-WebSocket-Version"] == "13, 8"
+        assert c.get("/").status_code == 426  # a request that asks for no upgrade
+
+
+def test_who_is_let_in_is_decided_before_the_socket_is_open(module):
+    path = module(
+        attached("""authenticate: (req, url) => {
+          if (url.searchParams.has('broken')) throw new Error('no database');
+          return url.searchParams.has('in') && { user: 'ann' };
+        }""")
+    )
+    with node.serve(path) as server:
+        assert refused(server.url, "/elsewhere") == 404
+        assert refused(server.url, "/?in", origin="https://evil.test") == 403
+        assert refused(server.url, "/") == 401
+        assert refused(server.url, "/?broken") == 500
+        with client(server.url, "/?in", origin=SHOP), client(server.url, "/?in"):
+            assert "no database" in server.output()
+
+
+def test_a_ticket_opens_one_socket_once_and_soon():
+    seen = javascript(
+        f"""
+    import {{ createTickets }} from './{TOPIC}/tickets.mjs';
+    let time = 0;
+    const tickets = createTickets({{ ttlMs: 1000, now: () => time }});
+    const session = {{ user: 'ann' }};
+    const [one, two] = [tickets.issue(session), tickets.issue(session)];
+    console.log(one !== two, one.length);
+    console.log(tickets.redeem(one)?.user, tickets.redeem(one), tickets.redeem('x'));
+    time = 1000;
+    console.log(tickets.redeem(two), tickets.redeem(undefined));
+    const [old, fresh] = [tickets.issue(session), (time = 3000, tickets.issue(session))];
+    console.log(tickets.redeem(old), tickets.redeem(fresh).user);
+    tickets.issue(session); // is swept by none: it is not old
+    """
+    )
+    assert seen.splitlines() == [
+        "true 43",
+        "ann undefined undefined",
+        "undefined undefined",
+        "undefined ann",
+    ]
+
+
+@pytest.mark.claim("websockets/authenticate-first-thing")
+def test_what_a_client_sends_while_its_token_is_checked_is_lost(module):
+    """The usual place for the check is the connection handler."""
+    late = module(
+        """
+    import { WebSocketServer } from 'ws';
+    const server = createServer();
+    const wss = new WebSocketServer({ server });
+    wss.on('connection', async (socket) => {
+      socket.on('error', () => {});
+      await new Promise((resolve) => setTimeout(resolve, 300)); // asks a database
+      socket.on('message', (data) => socket.send(`${data}`));
+    });
+    const stop = () => wss.clients.forEach((socket) => socket.terminate());
+    """,
+        "late",
+    )
+    early = module(
+        attached(
+            """authenticate: async () => {
+              await new Promise((resolve) => setTimeout(resolve, 300));
+              return { user: 'ann' };
+            }, onMessage: (socket, data) => sockets.send(socket, `${data}`)"""
+        ),
+        "early",
+    )
+    first = {}
+    for path in (late, early):
+        with node.serve(path) as server, client(server.url) as peer:
+            peer.send("first")
+            time.sleep(0.6)  # the check is through
+            peer.send("second")
+            first[path.stem] = peer.recv(20)
+    assert first == {"late": "second", "early": "first"}
+
+
+def test_a_user_has_so_many_sockets_and_no_more(module):
+    path = module(attached("perUser: 3"))
+    with node.serve(path) as server, contextlib.ExitStack() as stack:
+        peers = [stack.enter_context(client(server.url)) for _ in range(3)]
+        assert refused(server.url) == 429
+        peers[0].close()
+
+        def again():
+            with contextlib.suppress(InvalidStatus):
+                stack.enter_context(client(server.url))
+                return True
+
+        until(again, "a place was free again")
+        assert refused(server.url) == 429
+
+
+def test_connections_that_are_opened_at_once_do_not_pass_the_cap(module):
+    path = module(
+        attached(
+            "perUser: 3, authenticate: () => new Promise((resolve) =>\n"
+            "  setTimeout(resolve, 200, { user: 'ann' }))"
+        )
+    )
+    with node.serve(path) as server, contextlib.ExitStack() as stack:
+
+        def attempt(_):
+            try:
+                return client(server.url)
+            except InvalidStatus:
+                return None
+
+        with ThreadPoolExecutor(10) as pool:
+            peers = [p for p in pool.map(attempt, range(10)) if p]
+        for peer in peers:
+            stack.enter_context(peer)
+        assert len(peers) == 3
+
+
+# --- messages -----------------------------------------------------------------------
+
+
+@pytest.mark.claim("websockets/echo-works")
+def test_binary_comes_back_as_text_and_a_message_is_a_buffer():
+    sent = b"\x00\xff\x80"
+    with node.serve(f"{TOPIC}/echo.naive.mjs") as server, client(server.url) as peer:
+        peer.send(sent)
+        assert peer.recv(20) == "\x00\ufffd\ufffd"
+    with node.serve(f"{TOPIC}/echo.mjs") as server, client(server.url) as peer:
+        peer.send(sent)
+        assert peer.recv(20) == sent
+        peer.send("text")
+        assert peer.recv(20) == "text"
+    seen = javascript(
+        """
+    import { once } from 'node:events';
+    import { WebSocket, WebSocketServer } from 'ws';
+    const wss = new WebSocketServer({ port: 0 });
+    const peer = new WebSocket(`ws://127.0.0.1:${wss.address().port}`);
+    const [socket] = await once(wss, 'connection');
+    await once(peer, 'open');
+    for (const sent of ['go', Buffer.from('go')]) {
+      peer.send(sent);
+      const [data, isBinary] = await once(socket, 'message');
+      console.log(Buffer.isBuffer(data), data === 'go', isBinary);
+    }
+    peer.terminate();
+    wss.close();
+    """
+    )
+    assert seen.splitlines() == ["true false false", "true false true"]
+
+
+@pytest.mark.claim("websockets/messages-are-small")
+def test_by_default_a_message_of_99_mib_is_taken():
+    size = 99 * 2**20
+    with node.serve(f"{TOPIC}/echo.naive.mjs") as server, client(server.url) as peer:
+        peer.send(b"x" * size)
+        assert len(peer.recv(60)) == size
+    with node.serve(f"{TOPIC}/echo.mjs") as server:
+        with client(server.url) as other, client(server.url) as peer:
+            with contextlib.suppress(ConnectionClosed):
+                peer.send(b"x" * size)
+            assert ended(peer)[0] in (1009, 1006)  # it may not read on, while it sends
+            other.send("still there")
+            assert other.recv(20) == "still there"
+            with client(server.url) as exact:
+                exact.send(b"x" * 65537)
+                assert ended(exact)[0] == 1009
+
+
+LIMITED = """
+import { WebSocketServer } from 'ws';
+const server = createServer();
+const wss = new WebSocketServer({ server, maxPayload: 64 * 1024 });
+wss.on('connection', (socket) => {
+  socket.on('message', (data) => {
+    const message = JSON.parse(data);
+    socket.send(`got ${message.action}`);
+  });
+});
+const stop = () => wss.clients.forEach((socket) => socket.terminate());
+"""
+
+
+@pytest.mark.claim("websockets/max-payload-protects")
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [("x" * 70_000, "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"), ("hello", "SyntaxError")],
+)
+def test_a_server_with_a_limit_of_size_dies_of_a_message_above_it_and_of_no_json(
+    module, sent, error
+):
+    with pytest.raises(node.NodeError, match="ended while it was being served"):
+        with node.serve(module(LIMITED)) as server, client(server.url) as other:
+            other.send('{"action":"greet"}')
+            assert other.recv(20) == "got greet"
+            with client(server.url) as peer:
+                with contextlib.suppress(ConnectionClosed):
+                    peer.send(sent)
+                assert ended(other) == (1006, "")
+            until(lambda: not server.alive(), "the process ended")
+            assert error in server.output()
+
+
+def test_a_handler_that_throws_ends_its_own_connection_only(module):
+    path = module(
+        attached("onMessage: (socket, data) => socket.send(`${JSON.parse(data).n}`)")
+    )
+    with node.serve(path) as server:
+        with client(server.url) as other, client(server.url) as peer:
+            peer.send("hello")
+            assert ended(peer)[0] == 1011
+            other.send('{"n":1}')
+            assert other.recv(20) == "1"
+
+
+@pytest.mark.claim("websockets/compression-is-free")
+def test_a_message_that_grows_above_the_limit_when_inflated_is_refused():
+    with node.serve(f"{TOPIC}/deflate.mjs", env={"DEFLATE": "on"}) as server:
+        with client(server.url, compression="deflate") as peer:
+            peer.send("x" * 60_000)
+            assert peer.recv(20) == "x" * 60_000
+            peer.send("x" * 10_000_000)  # ten kilobytes on the wire
+            assert ended(peer)[0] == 1009
+    with node.serve(f"{TOPIC}/deflate.mjs") as server:
+        with client(server.url, compression="deflate") as peer:
+            assert peer.protocol.extensions == []  # refused
+
+
+@pytest.mark.parametrize("kind", ["messages", "pings"])
+def test_a_flood_is_answered_by_the_naive_server_and_ended_by_the_hardened_one(
+    module, kind
+):
+    path = module(
+        attached(
+            "authenticate: (req, url) => ({ user: url.search }),\n"
+            "  onMessage: (socket, data) => sockets.send(socket, `${data}`)"
+        )
+    )
+    sent = ["81 go" if kind == "messages" else "89 go"] * 2000
+    with node.serve(f"{TOPIC}/echo.naive.mjs") as server:
+        with Wire(server.port) as wire:
+            wire.send(*sent)
+            answered = sum(1 for _ in zip(range(2000), iter(wire.receive, None)))
+    # ws itself ends a connection for which too many pongs wait to be sent
+    assert (answered == 2000) == (kind == "messages")
+    with node.serve(path) as server, client(server.url, "/?other") as other:
+        with Wire(server.port, "/?attacker") as wire:
+            start = time.monotonic()
+            wire.send(*sent)
+            frames = list(iter(wire.receive, None))
+            took = time.monotonic() - start
+        closes = [data for name, data in frames if name == "close"]
+        answers = [frame for frame in frames if frame[0] in ("text", "pong")]
+        assert closes == [struct.pack(">H", 1008) + b"too many messages"]
+        if kind == "messages":
+            assert 40 <= len(answers) <= 41 + 20 * took  # burst, and what came since
+        else:
+            assert len(answers) < 2000
+        other.send("still there")
+        assert other.recv(20) == "still there"
+
+
+def test_a_client_within_its_rate_is_never_ended(module):
+    path = module(
+        attached(
+            "rate: { perSecond: 100, burst: 5 },\n"
+            "  onMessage: (socket, data) => sockets.send(socket, `${data}`)"
+        )
+    )
+    with node.serve(path) as server, client(server.url) as peer:
+        for n in range(30):
+            peer.send(str(n))
+            assert peer.recv(20) == str(n)
+            time.sleep(0.02)
+
+
+# --- a connection that lasts --------------------------------------------------------
+
+
+def test_a_socket_ends_with_its_session_and_at_logout(module):
+    path = module(
+        attached(
+            "authenticate: (req, url) => ({ user: url.searchParams.get('u'),\n"
+            "    expiresAt: Date.now() + Number(url.searchParams.get('ms')) }),\n"
+            "  onMessage: (socket, data) => sockets.disconnect(`${data}`)"
+        )
+    )
+    with node.serve(path) as server:
+        with client(server.url, "/?u=ann&ms=300") as short:
+            assert ended(short) == (4001, "expired")
+        with (
+            client(server.url, "/?u=ann&ms=60000") as ann,
+            client(server.url, "/?u=ann&ms=60000") as also_ann,
+            client(server.url, "/?u=bob&ms=9e15") as bob,
+        ):
+            bob.send("nobody")
+            bob.send("ann")
+            assert ended(ann) == ended(also_ann) == (4001, "logout")
+            bob.send("bob")
+            assert ended(bob) == (4001, "logout")  # and not of a timer that overflowed
+
+
+PEER = """
+const socket = new WebSocket(process.argv[2]);
+socket.onopen = () => console.log('open');
+"""
+
+
+@pytest.fixture
+def silent_peer(tmp_path):
+    """Gives a function: a client in a process of its own, which is then stopped, so
+    that its kernel acknowledges and the client does nothing."""
+    (tmp_path / "peer.mjs").write_text(PEER)
+    with contextlib.ExitStack() as stack:
+
+        def start(url: str) -> int:
+            argv = [node.binary(), tmp_path / "peer.mjs", url.replace("http", "ws", 1)]
+            log = stack.enter_context((tmp_path / "peer.log").open("wb"))
+            child, token = process.start(argv, cwd=tmp_path, stdout=log, stderr=log)
+            stack.callback(process.end, child, token, 0)
+            until(lambda: (tmp_path / "peer.log").read_text() == "open\n", "it is open")
+            child.send_signal(signal.SIGSTOP)
+            return child.pid
+
+        yield start
+
+
+def online(c: httpx.Client) -> int:
+    return int(c.get("/").text)
+
+
+@pytest.mark.claim("websockets/keepalive-is-enough")
+def test_a_stopped_client_stays_listed_with_keepalive_and_goes_with_a_heartbeat(
+    silent_peer,
+):
+    interval = 0.3
+    with node.serve(f"{TOPIC}/presence.naive.mjs") as server, server.client() as c:
+        silent_peer(server.url)
+        deadline = time.monotonic() + 10 * interval
+        while time.monotonic() < deadline:
+            assert online(c) == 1
+            time.sleep(interval / 4)
+    env = {"HEARTBEAT_MS": str(int(interval * 1000))}
+    with node.serve(f"{TOPIC}/presence.mjs", env=env) as server, server.client() as c:
+        with client(server.url) as other:  # answers pings by itself
+            silent_peer(server.url)
+            assert online(c) == 2
+            until(lambda: online(c) == 1, "the stopped one was ended")
+            other.ping().wait(20)  # and this one was not
+
+
+@pytest.mark.timing
+def test_a_stopped_client_is_gone_after_one_to_two_heartbeats(silent_peer):
+    """In heartbeat intervals."""
+    interval, found = 0.5, []
+    env = {"HEARTBEAT_MS": str(int(interval * 1000))}
+    for _ in range(3):
+        with node.serve(f"{TOPIC}/presence.mjs", env=env) as server:
+            with server.client() as c:
+                silent_peer(server.url)
+                took = until(lambda c=c: online(c) == 0, "it was ended")
+                found.append(took / interval)
+    evidence.hold(
+        f"{TOPIC}/heartbeats",
+        found,
+        "intervals",
+        "time until a stopped client was ended, in heartbeat intervals",
+        source=SOURCE,
+        below=2.5,
+    )
+
+
+@pytest.mark.claim("websockets/stays-open")
+def test_a_proxy_cuts_a_quiet_socket_and_a_heartbeat_keeps_it(nginx_proxy, module):
+    quiet = {"naive": f"{TOPIC}/presence.naive.mjs", "beating": f"{TOPIC}/presence.mjs"}
+    took = {}
+    for name, snippet in quiet.items():
+        with node.serve(snippet, env={"HEARTBEAT_MS": "300"}) as server:
+            proxy = nginx_proxy(
+                server.url, websocket=True, location="proxy_read_timeout 1s;"
+            )
+            with client(proxy.url) as peer:
+                start = time.monotonic()
+                with contextlib.suppress(TimeoutError):
+                    assert ended(peer, 3) == (1006, "")
+                took[name] = time.monotonic() - start
+    assert 0.9 < took["naive"] < 2.9
+    assert took["beating"] > 2.9  # it was there all the time
+
+
+def test_without_the_upgrade_headers_a_proxy_refuses(nginx_proxy):
+    with node.serve(f"{TOPIC}/echo.mjs") as server:
+        proxy = nginx_proxy(server.url, websocket=False)
+        assert refused(proxy.url) == 426  # Node saw a plain request
+        proxy = nginx_proxy(server.url, websocket=True)
+        with client(proxy.url) as peer:
+            peer.send("hello")
+            assert peer.recv(20) == "hello"
+
+
+@pytest.mark.claim("websockets/sticky-sessions")
+def test_sockets_need_no_sticky_sessions(nginx_proxy):
+    with (
+        node.serve(f"{TOPIC}/echo.mjs") as one,
+        node.serve(f"{TOPIC}/echo.mjs") as two,
+        contextlib.ExitStack() as stack,
+    ):
+        proxy = nginx_proxy([one.url, two.url], websocket=True)
+        peers = [stack.enter_context(client(proxy.url)) for _ in range(10)]
+        for peer in peers:
+            for n in range(5):
+                peer.send(str(n))
+                assert peer.recv(20) == str(n)
+        there = [
+            sum(
+                c.status == "ESTABLISHED" and c.laddr.port == s.port
+                for c in psutil.Process(s.pid).net_connections()
+            )
+            for s in (one, two)
+        ]
+        assert there == [5, 5]
+
+
+@pytest.mark.claim("websockets/server-close")
+def test_server_close_waits_for_sockets_and_leave_ends_them(module):
+    waits = """
+    import { once } from 'node:events';
+    import { createServer } from 'node:http';
+    import { WebSocket, WebSocketServer } from 'ws';
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const wss = new WebSocketServer({ server });
+    const peer = new WebSocket(`ws://127.0.0.1:${server.address().port}`);
+    await once(peer, 'open');
+    const closed = once(server, 'close').then(() => 'closed');
+    wss.close();
+    server.close();
+    server.closeAllConnections();
+    const late = new Promise((resolve) => setTimeout(resolve, 1500, 'waits'));
+    console.log(await Promise.race([closed, late]), peer.readyState === 1);
+    peer.terminate();
+    console.log(await closed);
+    """
+    assert javascript(waits).splitlines() == ["waits true", "closed"]
+    with node.serve(f"{TOPIC}/echo.mjs") as server:
+        with client(server.url) as polite, Wire(server.port) as rude:
+            os.kill(server.pid, signal.SIGTERM)
+            assert ended(polite)[0] == 1012
+            assert rude.receive() == ("close", struct.pack(">H", 1012))
+            assert rude.receive() is None  # it never answered: closeTimeout
+        until(lambda: not server.alive(), "the process ended by itself")
+
+
+def test_whoever_does_not_answer_the_close_is_ended_when_patience_is_over(module):
+    path = module(attached("closeTimeout: 60_000"))
+    with node.serve(path) as server, Wire(server.port) as rude:
+        os.kill(server.pid, signal.SIGTERM)
+        assert rude.receive() == ("close", struct.pack(">H", 1012))
+        assert rude.receive() is None
+        until(lambda: not server.alive(), "the process ended by itself")
+
+
+# --- slow consumers -----------------------------------------------------------------
+
+
+@pytest.mark.claim("websockets/send-is-delivery")
+def test_a_client_that_does_not_read_fills_the_naive_servers_memory():
+    naive, hardened = map(json.loads, output("slow.mjs"))
+    most = {
+        run["name"]: max(mib for _, mib in run["samples"]) for run in (naive, hardened)
+    }
+    assert most["naive"] > 80  # of 125; the kernel has the rest
+    assert most["hardened"] < 0.2
+    assert naive["connected"] == 2
+    assert hardened["connected"] == 1  # the slow one was ended
+    assert hardened["received"] > 500  # the other one had its prices
+
+
+def test_close_waits_behind_what_is_not_read_and_terminate_does_not(module):
+    body = """
+    import { once } from 'node:events';
+    import { WebSocket, WebSocketServer } from 'ws';
+    const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+    await once(wss, 'listening');
+    for (const how of ['close', 'terminate']) {
+      const peer = new WebSocket(`ws://127.0.0.1:${wss.address().port}`);
+      const [socket] = await once(wss, 'connection');
+      await once(peer, 'open');
+      peer.pause();
+      for (let i = 0; i < 300; i += 1) socket.send(Buffer.alloc(65536));
+      socket[how]();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      console.log(how, socket.bufferedAmount > 2 ** 20, socket.readyState);
+      socket.terminate();
+      peer.terminate();
+    }
+    wss.close();
+    """
+    assert javascript(body).splitlines() == ["close true 2", "terminate false 3"]
+
+
+def test_send_ends_a_client_that_lags_too_far(module):
+    path = module(
+        attached(
+            "maxBuffered: 2 ** 20, authenticate: (req, url) => ({ user: url.search })",
+            server="createServer((req, res) => res.end(`${sockets.clients.size}`))",
+            after="const all = setInterval(() => { for (const socket of "
+            "sockets.clients) sockets.send(socket, Buffer.alloc(65536)); }, 1);",
+        ).replace("sockets.leave", "(clearInterval(all), sockets).leave")
+    )
+    with node.serve(path) as server, server.client() as c:
+        with Wire(server.port, "/?slow"), Wire(server.port, "/?quick") as quick:
+
+            def read_on():
+                quick.receive()
+                return online(c) == 1
+
+            until(read_on, "the slow one was ended")
+            assert quick.receive()[0] == "binary"
+
+
+# --- several processes, and coming back ---------------------------------------------
+
+
+def room(**env: str):
+    return node.serve(f"{TOPIC}/workers.mjs", env={"WORKERS": "2", **env}, grace=15)
+
+
+def pid(url: str) -> str:
+    return httpx.get(url, timeout=20).text
+
+
+def spread(server, stack: contextlib.ExitStack, count: int) -> list:
+    """Sockets that are connected to the workers in turn; each has said it is ready."""
+    peers = [stack.enter_context(client(server.url, "/room")) for _ in range(count)]
+    for peer in peers:
+        assert json.loads(peer.recv(20))["type"] == "ready"
+    return peers
+
+
+def heard(peers: list, text: str, timeout: float = 1.5) -> list[bool]:
+    """Who received `text`; the first one must have, since it said it."""
+
+    def listen(peer) -> bool:
+        try:
+            return json.loads(peer.recv(timeout))["data"] == text
+        except TimeoutError:
+            return False
+
+    with ThreadPoolExecutor(len(peers)) as pool:
+        return list(pool.map(listen, peers))
+
+
+@pytest.mark.claim("websockets/broadcast-reaches-all")
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_a_message_reaches_one_worker_without_a_bus_and_all_with_redis(
+    count, redis_server
+):
+    reached = {}
+    for name, env in {"none": {}, "redis": {"REDIS_URL": redis_server.url}}.items():
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(room(WORKERS=str(count), **env))
+            peers = spread(server, stack, 8)
+            peers[0].send("hello")
+            reached[name] = sum(heard(peers, "hello"))
+    assert reached == {"none": 8 // count, "redis": 8}
+
+
+FOLLOWER = """
+import { follow } from '%s';
+const stop = new AbortController();
+process.once('SIGTERM', () => stop.abort());
+const [base, spreadMs] = process.argv.slice(2);
+await follow({
+  url: (cursor) => `${base}${cursor ? `?after=${cursor}` : ''}`,
+  onEvent: (data) => console.log(typeof data === 'object' ? data.data : data),
+  onReset: () => console.log('reset'),
+  signal: stop.signal, spreadMs: Number(spreadMs), delayMs: Number(spreadMs),
+});
+"""
+
+
+@contextlib.contextmanager
+def follower(folder: Path, url: str, snippet: str = "client.mjs", spread_ms: int = 300):
+    """Runs a chapter's client; yields a function that gives what it printed."""
+    path, out = folder / "follower.mjs", folder / "follower.log"
+    path.write_text(FOLLOWER % node.resolve(f"{TOPIC}/{snippet}").as_uri())
+    with out.open("wb") as log:
+        argv = [node.binary(), path, url.replace("http", "ws", 1), str(spread_ms)]
+        env = {}
+        if folder_ := os.environ.get(node.COVERAGE):
+            env["NODE_V8_COVERAGE"] = folder_
+        child, token = process.start(argv, cwd=folder, stdout=log, stderr=log, env=env)
+        try:
+            yield lambda: out.read_text("utf-8").split()
+        finally:
+            process.end(child, token, grace=10)
+
+
+@pytest.mark.claim("websockets/every-message-arrives")
+def test_a_client_that_resumes_sees_every_message_once_through_a_rolling_restart(
+    redis_server, tmp_path
+):
+    with room(REDIS_URL=redis_server.url) as server:
+        before = {pid(server.url) for _ in range(6)}
+        with (
+            follower(tmp_path, f"{server.url}/room") as seen,
+            contextlib.ExitStack() as stack,
+        ):
+            sent = 0
+
+            def say(count: int) -> None:
+                nonlocal sent
+                for _ in range(count):
+                    append(redis_server, str(sent))
+                    sent += 1
+
+            until(lambda: subscribers(redis_server) == 2, "both workers listen")
+            say(1)
+            until(lambda: seen() or say(1), "it follows")
+            sent_before = sent
+            os.kill(server.pid, signal.SIGHUP)
+            deadline = time.monotonic() + 30
+            while "done" not in server.output() and time.monotonic() < deadline:
+                say(1)
+                time.sleep(0.01)
+            say(20)
+            assert sent - sent_before > 30
+            until(lambda: seen()[-1] == str(sent - 1), "it has the last one")
+            assert seen() == [str(n) for n in range(int(seen()[0]), sent)]
+            stack.close()
+        assert before.isdisjoint({pid(server.url) for _ in range(6)})  # all are new
+
+
+def append(redis, text: str) -> None:
+    """As `append` in log.mjs, from another process."""
+    source = node.resolve(f"{TOPIC}/log.mjs").read_text()
+    script = re.search(r"const APPEND = `(.*?)`", source, re.DOTALL)[1]
+    keys = ["{feed}:epoch", "{feed}:seq", "{feed}:events"]
+    redis.command("EVAL", script, 3, *keys, "epoch", json.dumps(text), 1000)
+
+
+def subscribers(redis) -> int:
+    return redis.command("PUBSUB", "NUMSUB", "{feed}:events")[1]
+
+
+@pytest.mark.claim("websockets/every-message-arrives")
+def test_the_naive_client_comes_back_and_has_missed_some(redis_server, tmp_path):
+    with room(REDIS_URL=redis_server.url, WORKERS="1") as server:
+        with follower(tmp_path, f"{server.url}/room", "client.naive.mjs") as seen:
+            until(lambda: len(seen()) >= 1, "it follows")  # the ready, without data
+            append(redis_server, "first")
+            until(lambda: "first" in seen(), "the first one")
+            os.kill(server.pid, signal.SIGHUP)
+            until(lambda: "done" in server.output(), "the worker is replaced")
+            until(lambda: subscribers(redis_server) == 1, "the new one listens")
+            append(redis_server, "missed")  # it waits 0.3 s before it comes back
+            until(lambda: seen().count("undefined") == 2, "it is back")
+            append(redis_server, "last")
+            until(lambda: "last" in seen(), "the last one")
+            assert "missed" not in seen()
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_a_feed_replays_what_it_keeps_and_says_when_it_does_not(kind, redis_server):
+    url = redis_server.url
+    seen = javascript(
+        f"""
+    import {{ createFeed }} from './{TOPIC}/feed.mjs';
+    import {{ memoryLog, redisLog }} from './{TOPIC}/log.mjs';
+    import {{ EventEmitter }} from 'node:events';
+    const stop = new AbortController();
+    const {{ signal }} = stop;
+    const log = '{kind}' === 'memory' ? memoryLog({{ keep: 5 }})
+      : await redisLog({{ url: '{url}', signal, keep: 5 }});
+    const feed = createFeed({{ log, signal, batch: 2, beatMs: 50 }});
+    function socket() {{
+      const made = new EventEmitter();
+      made.said = [];
+      return Object.assign(made, {{ OPEN: 1, readyState: 1, bufferedAmount: 0,
+        send(text, done) {{ made.said.push(JSON.parse(text)); setImmediate(() => done?.()); }},
+        close() {{ made.readyState = 3; made.emit('close'); }} }});
+    }}
+    const tell = (s) => console.log(s.said.filter((m) => m.type !== 'beat').map((m) =>
+      `${{m.type}} ${{m.id.split('.')[1]}} ${{m.data ?? ''}}`.trim()).join(', '));
+    const settled = () => new Promise((resolve) => setTimeout(resolve, 150));
+    const one = socket();
+    await feed.follow(one);
+    for (const data of ['a', 'b', 'c']) await feed.publish(data);
+    await settled();
+    tell(one);
+    console.log(one.said.some((m) => m.type === 'beat'));
+    one.close();
+    const {{ id }} = one.said.findLast((m) => m.type === 'event');
+    for (const data of ['d', 'e', 'f']) await feed.publish(data);
+    for (const cursor of [id, id.replace(/3$/, '1'), id.replace(/3$/, '0'),
+      id.replace(/3$/, '9'), 'other.3', '🙂', null]) {{
+      const two = socket();
+      await feed.follow(two, cursor);
+      await settled();
+      tell(two);
+      two.close();
+    }}
+    stop.abort();
+    """
+    )
+    assert seen.splitlines() == [
+        "ready 0, event 1 a, event 2 b, event 3 c",
+        "true",
+        "event 4 d, event 5 e, event 6 f",
+        "event 2 b, event 3 c, event 4 d, event 5 e, event 6 f",
+        "reset 6",  # 1 is gone
+        "reset 6",  # never was
+        "reset 6",  # of another log
+        "reset 6",  # no cursor at all
+        "ready 6",
+    ]
