@@ -39,16 +39,22 @@ const APPEND = `
 /** The same for all processes. Pub/sub only rings: who misses it reads at the
  * next one, after a reconnection, or within `everyMs`. */
 export async function redisLog({ url, signal, name = 'feed', ...options }) {
-  const { keep = 1000, everyMs = 5000 } = options;
+  const { keep = 1000, everyMs = 5000, logger = console } = options;
   const redis = await connect({ url, signal });
   const bell = await connect({ url, signal }); // subscribed, it can't ask
   const keys = ['epoch', 'seq', 'events'].map((part) => `{${name}}:${part}`);
   const [epochKey, seqKey, eventsKey] = keys;
   const bells = new Set();
   const ring = () => bells.forEach((pump) => pump());
+  async function begin() {
+    // a new or emptied Redis is another log: its numbers start again
+    await redis.set(epochKey, randomUUID(), 'NX');
+    ring();
+  }
+  await begin();
+  redis.on('ready', () => begin().catch((error) => logger.error({ error })));
   bell.on('message', ring).on('ready', ring);
   await bell.subscribe(eventsKey);
-  await redis.set(epochKey, randomUUID(), 'NX'); // an empty log has one, too
   const timer = setInterval(ring, everyMs);
   signal?.addEventListener('abort', () => clearInterval(timer));
   return {

@@ -9,14 +9,11 @@ import re
 import shutil
 import signal
 import socket
-import ssl
 import struct
 import subprocess
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -24,7 +21,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from lab import browser, evidence, node, process, services
+from lab import browser, evidence, node, process
 
 TOPIC = "websockets"
 SOURCE = "tests/chapters/test_websockets.py"
@@ -218,9 +215,9 @@ def play(port: int, case: dict) -> list[tuple[str, bytes]]:
         frames = []
         while received := wire.receive():
             frames.append(received)
-            if last == "close" and len(frames) == len(case["expect"]):
-                if received[0] != "close":
-                    return frames  # it should have had enough by now
+            whole = len(frames) == len(case["expect"])
+            if last == "close" and whole and received[0] != "close":
+                return frames  # it should have had enough by now
     if last not in ("close", "end") and frames[-1:] == [("close", b"\x03\xe8")]:
         frames.pop()
     elif last not in ("close", "end"):
@@ -272,16 +269,13 @@ def test_the_hardened_server_does_what_the_rfc_requires_in_every_case():
 
 
 # Counts what would have ended the process, which lives on for the next case.
-COUNT = (
-    "--import",
-    "data:text/javascript,process.setUncaughtExceptionCaptureCallback("
-    "(error) => console.log('uncaught', error.code))",
-)
+COUNT = """data:text/javascript,process.setUncaughtExceptionCaptureCallback(
+  (error) => console.log('uncaught', error.code))"""
 
 
 def test_the_naive_server_dies_of_every_bad_frame_and_returns_bytes_as_text():
     seen = []
-    with node.serve(f"{TOPIC}/echo.naive.mjs", flags=COUNT) as server:
+    with node.serve(f"{TOPIC}/echo.naive.mjs", flags=("--import", COUNT)) as server:
         for case in CASES:
             before = server.output().count("uncaught WS_ERR")
             right = as_required(case, play(server.port, case))
@@ -597,7 +591,9 @@ def test_a_flood_is_answered_by_the_naive_server_and_ended_by_the_hardened_one(
     with node.serve(f"{TOPIC}/echo.naive.mjs") as server:
         with Wire(server.port) as wire:
             wire.send(*sent)
-            answered = sum(1 for _ in zip(range(2000), iter(wire.receive, None)))
+            answered = sum(
+                1 for _ in zip(range(2000), iter(wire.receive, None), strict=False)
+            )
     # ws itself ends a connection for which too many pongs wait to be sent
     assert (answered == 2000) == (kind == "messages")
     with node.serve(path) as server, client(server.url, "/?other") as other:
@@ -960,10 +956,7 @@ def test_a_client_that_resumes_sees_every_message_once_through_a_rolling_restart
 ):
     with room(REDIS_URL=redis_server.url) as server:
         before = {pid(server.url) for _ in range(6)}
-        with (
-            follower(tmp_path, f"{server.url}/room") as seen,
-            contextlib.ExitStack() as stack,
-        ):
+        with follower(tmp_path, f"{server.url}/room") as seen:
             sent = 0
 
             def say(count: int) -> None:
@@ -985,7 +978,6 @@ def test_a_client_that_resumes_sees_every_message_once_through_a_rolling_restart
             assert sent - sent_before > 30
             until(lambda: seen()[-1] == str(sent - 1), "it has the last one")
             assert seen() == [str(n) for n in range(int(seen()[0]), sent)]
-            stack.close()
         assert before.isdisjoint({pid(server.url) for _ in range(6)})  # all are new
 
 
@@ -1072,3 +1064,338 @@ def test_a_feed_replays_what_it_keeps_and_says_when_it_does_not(kind, redis_serv
         "reset 6",  # no cursor at all
         "ready 6",
     ]
+
+
+def test_a_redis_that_lost_its_log_is_a_reset_and_then_it_goes_on(redis_server):
+    with room(REDIS_URL=redis_server.url, WORKERS="1") as server:
+        with client(server.url, "/room") as peer:
+            assert json.loads(peer.recv(20))["type"] == "ready"
+            append(redis_server, "one")
+            assert json.loads(peer.recv(20))["data"] == "one"
+            redis_server.stop()
+            redis_server.start()
+            assert json.loads(peer.recv(20))["type"] == "reset"
+            until(lambda: subscribers(redis_server) == 1, "it listens again")
+            append(redis_server, "two")
+            assert json.loads(peer.recv(20))["data"] == "two"
+
+
+def test_a_ring_that_was_missed_is_made_up_for(redis_server):
+    seen = javascript(
+        f"""
+    import {{ redisLog }} from './{TOPIC}/log.mjs';
+    import {{ Redis }} from 'ioredis';
+    const stop = new AbortController();
+    const log = await redisLog({{ url: '{redis_server.url}', signal: stop.signal,
+      everyMs: 200 }});
+    const other = new Redis('{redis_server.url}');
+    const rung = new Promise((resolve) => log.onAppend(resolve));
+    await other.multi().incr('{{feed}}:seq').zadd('{{feed}}:events', 1, '1 "quiet"').exec();
+    await rung; // nobody published
+    console.log(JSON.stringify((await log.read(0, 9)).rows));
+    other.disconnect();
+    stop.abort();
+    """
+    )
+    assert json.loads(seen) == [{"seq": 1, "data": "quiet"}]
+
+
+def test_the_client_waits_a_random_time_that_grows_and_starts_again_after_success():
+    """Uses the real client against servers that refuse; only the dice are loaded."""
+    seen = javascript(
+        f"""
+    import {{ createServer }} from 'node:http';
+    import {{ once }} from 'node:events';
+    import {{ WebSocketServer }} from 'ws';
+    import {{ follow }} from './{TOPIC}/client.mjs';
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const wss = new WebSocketServer({{ noServer: true }});
+    const came = [];
+    server.on('upgrade', (req, socket, head) => {{
+      came.push(performance.now());
+      if (came.length % 5) return socket.destroy(); // four times of five
+      wss.handleUpgrade(req, socket, head, (ws) => {{
+        ws.send('{{"type":"event","id":"e.7","data":1}}');
+        ws.close();
+      }});
+    }});
+    const stop = new AbortController();
+    const asked = [];
+    let tickets = 0;
+    const url = async (cursor) => {{
+      tickets += 1;
+      if (tickets === 3) throw new Error('no ticket');
+      asked.push(cursor);
+      if (asked.length === 7) stop.abort();
+      return `ws://127.0.0.1:${{server.address().port}}/`;
+    }};
+    const seen = [];
+    await follow({{ url, signal: stop.signal, onEvent: (data, id) => seen.push(data, id),
+      spreadMs: 40, maxMs: 200, random: () => 1 }});
+    const gaps = came.slice(1).map((time, i) => time - came[i]);
+    const least = [40, 80 + 160, 200, 200, 40]; // one attempt never came: no ticket
+    console.log(gaps.every((gap, i) => gap >= least[i] - 3), gaps.length);
+    console.log(seen.join(), asked.map(String).join());
+    server.close();
+    """
+    )
+    assert seen.splitlines() == [
+        "true 5",
+        "1,e.7 undefined,undefined,undefined,undefined,undefined,e.7,e.7",
+    ]
+
+
+def test_the_client_gives_up_a_connection_that_has_gone_quiet():
+    seen = javascript(
+        f"""
+    import {{ once }} from 'node:events';
+    import {{ WebSocketServer }} from 'ws';
+    import {{ follow }} from './{TOPIC}/client.mjs';
+    const wss = new WebSocketServer({{ port: 0, host: '127.0.0.1' }});
+    await once(wss, 'listening');
+    const stop = new AbortController();
+    let came = 0;
+    wss.on('connection', (socket) => {{
+      came += 1; // and says nothing
+      if (came === 3) stop.abort();
+    }});
+    await follow({{ url: () => `ws://127.0.0.1:${{wss.address().port}}`,
+      signal: stop.signal, onEvent() {{}}, spreadMs: 10, quietMs: 100 }});
+    console.log(came);
+    wss.clients.forEach((socket) => socket.terminate());
+    wss.close();
+    """
+    )
+    assert seen == "3\n"
+
+
+@pytest.mark.claim("websockets/reconnect-at-once")
+def test_a_crowd_without_jitter_comes_back_at_once_and_with_jitter_over_the_spread():
+    times = json.loads("".join(output("storm.mjs", "100", "1000")))
+    most = {name: crowd(at, 100) for name, at in times.items()}
+    assert [len(at) for at in times.values()] == [100, 100]
+    assert most["naive"] > 2 * most["jitter"]
+    assert max(times["jitter"]) - min(times["jitter"]) > 500
+
+
+def crowd(times: list[float], within: float) -> int:
+    """The most that came within any `within` ms."""
+    return max(sum(start <= at < start + within for at in times) for start in times)
+
+
+# --- transports ---------------------------------------------------------------------
+
+
+def test_the_four_transports_tell_the_same_events():
+    def seqs(lines: list[str]) -> list[int]:
+        return [json.loads(line)["seq"] for line in lines]
+
+    with node.serve(f"{TOPIC}/transports.mjs") as server, server.client() as c:
+        with client(server.url, "/ws") as peer:
+            pushed = seqs([peer.recv(20) for _ in range(3)])
+        assert pushed == list(range(pushed[0], pushed[0] + 3))
+        polled = seqs(c.get("/poll?since=0").text.splitlines())
+        assert polled == list(range(len(polled)))
+        since = len(polled)
+        for path in ("/long-poll", "/long-poll"):  # at once, or when there is one
+            waited = seqs(c.get(f"{path}?since={since}").text.splitlines())
+            assert waited[0] == since
+            since += len(waited)
+        with c.stream("GET", "/sse") as stream:
+            assert stream.headers["Content-Type"] == "text/event-stream"
+            lines = (line for line in stream.iter_lines() if line)
+            streamed = seqs([next(lines).removeprefix("data: ") for _ in range(3)])
+        assert streamed == list(range(streamed[0], streamed[0] + 3))
+        assert c.get("/constructor").status_code == 404
+
+
+# --- another site's page, in a browser ----------------------------------------------
+
+SITES = """
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import { attachOrders as naive } from './account.naive.mjs';
+import { attachOrders as hardened, ticketRoute } from './account.mjs';
+import { createTickets } from './tickets.mjs';
+
+const pem = readFileSync(process.env.PEM);
+const sessionOf = (req) =>
+  /sid=ann/.test(req.headers.cookie ?? '') ? { user: 'ann' } : undefined;
+const ordersOf = async (user) => [`the orders of ${user}`];
+const tickets = createTickets();
+const ticket = ticketRoute({ sessionOf, tickets });
+const seen = [];
+const server = createServer({ key: pem, cert: pem }, (req, res) => {
+  const { pathname, searchParams } = new URL(req.url, 'https://shop.test');
+  if (pathname === '/ticket') return ticket(req, res);
+  if (pathname === '/seen') return res.end(seen.splice(0).join('\\n'));
+  if (pathname === '/login') {
+    const site = searchParams.get('site');
+    res.setHeader('Set-Cookie', `sid=ann; Secure; HttpOnly; Path=/; SameSite=${site}`);
+  }
+  res.setHeader('Content-Type', 'text/html');
+  return res.end('<!doctype html><title>a page</title>');
+});
+server.prependListener('upgrade', (req) =>
+  seen.push(`${req.method} ${req.headers.origin} ${req.headers.cookie ?? 'no cookie'}`));
+server.on('request', (req) => req.method === 'OPTIONS' && seen.push('preflight'));
+let stop = () => {};
+if (process.env.KIND === 'naive') {
+  naive(server, { sessionOf, ordersOf });
+} else {
+  const own = (origin) => origin === `https://shop.test:${server.address().port}`;
+  const origins = { includes: process.env.KIND === 'origin' ? own : () => true };
+  const options = { tickets, ordersOf, origins };
+  const sockets = hardened(server, options);
+  stop = () => sockets.leave({ patienceMs: 100 });
+}
+"""
+
+OPEN = """
+async ({ url, ticket }) => {
+  let query = '';
+  if (ticket) {
+    try {
+      const options = { method: 'POST', credentials: 'include' };
+      query = `?ticket=${await (await fetch(ticket, options)).text()}`;
+    } catch {
+      query = '?ticket=none'; // the answer could not be read
+    }
+  }
+  const socket = new WebSocket(url + query);
+  return new Promise((resolve) => {
+    socket.onmessage = ({ data }) => resolve(data);
+    socket.onclose = ({ code }) => resolve(`closed ${code}`);
+  });
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A key with a certificate for the test hosts, and the digest by which the browser
+    is told to trust that key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl: not installed — Debian: apt-get install openssl")
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*args: str, data: bytes | None = None) -> bytes:
+        done = subprocess.run(
+            ["openssl", *args], input=data, cwd=folder, capture_output=True, check=True
+        )
+        return done.stdout
+
+    request = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        "-keyout key.pem -out cert.pem -subj /CN=shop.test -addext "
+        "subjectAltName=DNS:shop.test,DNS:*.shop.test,DNS:evil.test"
+    )
+    openssl(*request.split())
+    pem = folder / "both.pem"
+    pem.write_bytes(
+        (folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes()
+    )
+    public = openssl("x509", "-in", "cert.pem", "-pubkey", "-noout")
+    der = openssl("pkey", "-pubin", "-outform", "der", data=public)
+    return pem, base64.b64encode(hashlib.sha256(der).digest()).decode()
+
+
+@pytest.fixture
+def chrome(certificate, tmp_path):
+    """Gives a function that opens Chromium, for which all hosts of .test are this
+    machine, with or without third-party cookies: Chrome has them unless told,
+    Debian's Chromium has not."""
+    try:
+        path = browser.executable()
+    except browser.BrowserError as error:
+        pytest.skip(str(error))
+    from playwright.sync_api import sync_playwright
+
+    flags = [
+        *browser.FLAGS,
+        "--host-resolver-rules=MAP *.test 127.0.0.1",
+        f"--ignore-certificate-errors-spki-list={certificate[1]}",
+    ]
+    with sync_playwright() as playwright, contextlib.ExitStack() as stack:
+
+        def start(third_party: bool):
+            settings = tmp_path / f"profile-{third_party}" / "Default"
+            settings.mkdir(parents=True)
+            choice = {
+                "cookie_controls_mode": 2 if third_party else 1,
+                "block_third_party_cookies": not third_party,
+            }
+            (settings / "Preferences").write_text(json.dumps({"profile": choice}))
+            window = playwright.chromium.launch_persistent_context(
+                settings.parent, executable_path=path, args=flags
+            )
+            stack.callback(window.close)
+            return window.pages[0]
+
+        yield start
+
+
+@pytest.fixture
+def shop(module, certificate):
+    """Serves the shop and its attackers; gives a function of the kind of server."""
+
+    def serve(kind: str):
+        path = module(SITES, kind)
+        text = path.read_text().replace("import { createServer } from 'node:http';", "")
+        path.write_text(text)
+        return node.serve(path, env={"PEM": str(certificate[0]), "KIND": kind})
+
+    return serve
+
+
+def visit(page, port: int, host: str, same_site: str, with_ticket: bool = False):
+    """A customer logs in to the shop and then opens a page of `host`, which opens a
+    WebSocket to the shop: what that page sees, and what the server saw."""
+    page.context.clear_cookies()
+    page.goto(f"https://shop.test:{port}/login?site={same_site}")
+    page.goto(f"https://{host}:{port}/")
+    ticket = f"https://shop.test:{port}/ticket" if with_ticket else None
+    url = f"wss://shop.test:{port}/orders"
+    got = page.evaluate(OPEN, {"url": url, "ticket": ticket})
+    page.goto(f"https://shop.test:{port}/seen")
+    return got, page.inner_text("body").splitlines()
+
+
+STOLEN = '["the orders of ann"]'
+# who opens the socket -> SameSite of the cookie -> what that page sees of the naive one
+HIJACK = {
+    "evil.test": {"None": STOLEN, "Lax": "closed 4401", "Strict": "closed 4401"},
+    "blog.shop.test": {"None": STOLEN, "Lax": STOLEN, "Strict": STOLEN},
+    "shop.test": {"None": STOLEN, "Lax": STOLEN, "Strict": STOLEN},
+}
+
+
+@pytest.mark.claim("websockets/cors-protects", "websockets/same-site-protects")
+def test_another_sites_page_reads_the_naive_server_as_same_site_allows(chrome, shop):
+    page = chrome(third_party=True)
+    with shop("naive") as server:
+        for host, by_cookie in HIJACK.items():
+            for same_site, expected in by_cookie.items():
+                got, seen = visit(page, server.port, host, same_site)
+                cookie = "sid=ann" if expected == STOLEN else "no cookie"
+                origin = f"https://{host}:{server.port}"
+                assert (host, same_site, got) == (host, same_site, expected)
+                assert seen == [f"GET {origin} {cookie}"]  # and no preflight
+    for kind in ("origin", "ticket"):  # each alone is enough
+        with shop(kind) as server:
+            for host, with_ticket in (
+                *(("evil.test", False), ("evil.test", True)),
+                *(("blog.shop.test", True), ("shop.test", False), ("shop.test", True)),
+            ):
+                got, _ = visit(page, server.port, host, "None", with_ticket)
+                own = host == "shop.test" and with_ticket
+                assert (kind, host, got) == (kind, host, STOLEN if own else "closed 1006")
+
+
+@pytest.mark.claim("websockets/same-site-protects")
+def test_without_third_party_cookies_another_site_has_none_to_send(chrome, shop):
+    page = chrome(third_party=False)
+    with shop("naive") as server:
+        assert visit(page, server.port, "evil.test", "None")[0] == "closed 4401"
+        assert visit(page, server.port, "blog.shop.test", "Strict")[0] == STOLEN
