@@ -21,7 +21,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from lab import browser, evidence, node, process
+from lab import browser, evidence, figure, node, process
 
 TOPIC = "websockets"
 SOURCE = "tests/chapters/test_websockets.py"
@@ -273,7 +273,8 @@ COUNT = """data:text/javascript,process.setUncaughtExceptionCaptureCallback(
   (error) => console.log('uncaught', error.code))"""
 
 
-def test_the_naive_server_dies_of_every_bad_frame_and_returns_bytes_as_text():
+def naively() -> list[str]:
+    """What becomes of the naive server in each case: right, wrong or died."""
     seen = []
     with node.serve(f"{TOPIC}/echo.naive.mjs", flags=("--import", COUNT)) as server:
         for case in CASES:
@@ -281,6 +282,11 @@ def test_the_naive_server_dies_of_every_bad_frame_and_returns_bytes_as_text():
             right = as_required(case, play(server.port, case))
             died = server.output().count("uncaught WS_ERR") > before
             seen.append("died" if died else "right" if right else "wrong")
+    return seen
+
+
+def test_the_naive_server_dies_of_every_bad_frame_and_returns_bytes_as_text():
+    seen = naively()
     by = {
         what: {c["name"] for c, found in zip(CASES, seen, strict=True) if found == what}
         for what in ("died", "wrong", "right")
@@ -293,6 +299,54 @@ def test_the_naive_server_dies_of_every_bad_frame_and_returns_bytes_as_text():
     assert by["died"] == {c["name"] for c in CASES if fails(c)} - large | promised
     assert by["wrong"] == binary | large - promised
     assert len(by["died"]) >= 50
+
+
+GROUPS = list(dict.fromkeys(case["group"] for case in CASES))
+
+
+@pytest.mark.timing
+def test_what_the_corpus_does_to_the_naive_server():
+    """Counts only; marked as timed since it records."""
+    seen = naively()
+    counts = {name: {"right": 0, "wrong": 0, "died": 0} for name in GROUPS}
+    for case, what in zip(CASES, seen, strict=True):
+        counts[case["group"]][what] += 1
+    for name, what, value in (
+        ("cases", "cases of RFC 6455 in the corpus", len(CASES)),
+        ("deaths", "cases that end the naive echo server", seen.count("died")),
+    ):
+        bounds = {"above": value - 0.5, "below": value + 0.5}
+        evidence.hold(f"{TOPIC}/{name}", value, "cases", what, source=SOURCE, **bounds)
+
+    drawing, axes = figure.plot(6.4, 3.2)
+    left = [0] * len(GROUPS)
+    names = list(reversed(GROUPS))
+    says = {"right": "as required", "wrong": "wrong answer", "died": "process ended"}
+    shades = {"right": 2, "wrong": 3, "died": 1}
+    for what, label in says.items():
+        widths = [counts[name][what] for name in names]
+        color = figure.SERIES[shades[what]]
+        axes.barh(names, widths, left=left, label=label, color=color, height=0.62)
+        for row, width in enumerate(widths):
+            if width:
+                axes.text(left[row] + width / 2, row, width, ha="center", va="center")
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.set(xlabel="cases", xlim=(0, max(left) + 1))
+    axes.grid(axis="y", visible=False)
+    drawing.legend(loc="outside upper center", ncols=3)
+    figure.publish(
+        f"{TOPIC}/corpus",
+        drawing,
+        f"The naive echo server under {len(CASES)} cases of RFC 6455, by group: "
+        f"{seen.count('died')} end the process, {seen.count('wrong')} get a wrong "
+        f"answer, {seen.count('right')} are as required. Reserved bits and opcodes, "
+        "and bad close codes, kill it most.",
+        {
+            "group": GROUPS,
+            **{what: [counts[name][what] for name in GROUPS] for what in says},
+        },
+        source=SOURCE,
+    )
 
 
 @pytest.mark.claim("websockets/five-lines")
