@@ -1,24 +1,27 @@
-// --8<-- [start:upgrade]
+// --8<-- [start:limits]
 import { once } from 'node:events';
 import { STATUS_CODES } from 'node:http';
 import { WebSocketServer } from 'ws';
 import { tokenBucket } from '../rate-limiting/algorithms.mjs';
 
+const LIMITS = {
+  maxPayload: 64 * 1024, // bytes of one message
+  rate: { perSecond: 20, burst: 40 }, // messages of one socket
+  perUser: 5, // sockets
+  maxBuffered: 2 ** 20, // bytes that wait for one socket
+  heartbeatMs: 30_000,
+  closeTimeout: 2000, // ms to answer a close
+};
+// --8<-- [end:limits]
+
+// --8<-- [start:upgrade]
 /** WebSockets on an http(s) server. `authenticate(req, url)` gives `{ user,
  * expiresAt }`, or nothing. The limits are for one process. */
 export function attach(server, options) {
   const { path, origins, authenticate, onOpen, onMessage } = options;
-  const {
-    perUser = 5,
-    maxPayload = 64 * 1024,
-    maxBuffered = 2 ** 20,
-  } = options;
-  const {
-    heartbeatMs = 30_000,
-    closeTimeout = 2000,
-    now = Date.now,
-  } = options;
-  const { rate = { perSecond: 20, burst: 40 }, logger = console } = options;
+  const { now = Date.now, logger = console } = options;
+  const { maxPayload, rate, perUser, ...limits } = { ...LIMITS, ...options };
+  const { maxBuffered, heartbeatMs, closeTimeout } = limits;
   const wss = new WebSocketServer({
     noServer: true,
     maxPayload,
@@ -31,7 +34,7 @@ export function attach(server, options) {
     socket.on('error', broken); // nobody else listens yet
     try {
       const url = new URL(req.url, 'http://internal');
-      const { origin } = req.headers; // browsers always send it, others needn't
+      const { origin } = req.headers; // browsers always send it
       if (url.pathname !== path) return refuse(socket, 404);
       if (origin && !origins.includes(origin)) return refuse(socket, 403);
       const who = await authenticate(req, url);
@@ -62,7 +65,7 @@ export function attach(server, options) {
       burst: rate.burst,
     });
     function spend() {
-      if (socket.readyState !== socket.OPEN) return false; // it is being closed
+      if (socket.readyState !== socket.OPEN) return false; // closing
       if (allow('')) return true;
       socket.close(1008, 'too many messages');
       socket.pause(); // what it goes on sending costs us nothing

@@ -1,6 +1,6 @@
 // --8<-- [start:feed]
-/** Sends sockets what is appended to `log`, in order and each event once, from
- * where a socket left off. A slow one is only behind: nothing waits for it. */
+/** Sends sockets what is appended to `log`, in order and each event once,
+ * from where a socket left off. A slow one is only behind. */
 export function createFeed({ log, signal, logger = console, ...options }) {
   const { batch = 100, beatMs = 20_000 } = options;
   const pumps = new Map(); // by socket

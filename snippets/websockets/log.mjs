@@ -57,6 +57,9 @@ export async function redisLog({ url, signal, name = 'feed', ...options }) {
   await bell.subscribe(eventsKey);
   const timer = setInterval(ring, everyMs);
   signal?.addEventListener('abort', () => clearInterval(timer));
+  // --8<-- [end:redis]
+
+  // --8<-- [start:read]
   return {
     onAppend: (pump) => bells.add(pump),
     append: (data) =>
@@ -86,4 +89,4 @@ function rowOf(text) {
   const [seq] = text.split(' ', 1);
   return { seq: Number(seq), data: JSON.parse(text.slice(seq.length + 1)) };
 }
-// --8<-- [end:redis]
+// --8<-- [end:read]
