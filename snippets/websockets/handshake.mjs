@@ -24,7 +24,7 @@ const request = [
 const socket = connect(wss.address().port, '127.0.0.1');
 socket.write(`${request.join('\r\n')}\r\n\r\n`);
 const [answer] = await once(socket, 'data');
-console.log(`${answer}`.trim());
+console.log(`${answer}`.trim().replaceAll('\r', ''));
 const accept = createHash('sha1')
   .update(key + GUID)
   .digest('base64');

@@ -42,9 +42,9 @@ def javascript(source: str, timeout: float = 20) -> str:
 
 def client(url: str, path: str = "/", **options):
     """A WebSocket to an http URL; no pings of its own, no compression unless told."""
-    options = {"compression": None, "ping_interval": None, "proxy": None, **options}
+    options = {"compression": None, "ping_interval": None, "proxy": None} | options
     address = url.replace("http", "ws", 1) + path
-    return connect(address, open_timeout=20, max_size=None, **options)
+    return connect(address, open_timeout=20, close_timeout=2, max_size=None, **options)
 
 
 def ended(peer, timeout: float = 20) -> tuple[int, str]:
@@ -1231,6 +1231,76 @@ def test_the_client_gives_up_a_connection_that_has_gone_quiet():
     """
     )
     assert seen == "3\n"
+
+
+LIVE = f"""
+import {{ createApp }} from './live.mjs';
+const stopped = new AbortController();
+const sessionOf = (req) => ({{ 'sid=ann': {{ user: 'ann' }},
+  'sid=bob': {{ user: 'bob', expiresAt: Date.now() + 300 }} }})[req.headers.cookie];
+const app = createApp({{ signal: stopped.signal, sessionOf, origins: ['{SHOP}'] }});
+const server = createServer((req, res) => {{
+  if (req.url !== '/say') return app(req, res);
+  app.publish('something').then((seq) => res.end(`${{seq}}`));
+}});
+const sockets = app.attach(server);
+const stop = () => {{ stopped.abort(); sockets.leave({{ patienceMs: 100 }}); }};
+"""
+
+
+def test_one_feed_by_websocket_and_by_sse_resumed_on_either(module):
+    ann = {"Cookie": "sid=ann"}
+    with node.serve(module(LIVE)) as server, server.client() as c:
+        assert c.post("/ticket").status_code == 401
+        assert c.get("/ticket", headers=ann).status_code == 401  # it changes something
+        assert c.get("/feed").status_code == 401
+        assert refused(server.url, "/feed?ticket=made-up") == 401
+        ticket = c.post("/ticket", headers=ann)
+        assert ticket.headers["Cache-Control"] == "no-store"
+        path = f"/feed?ticket={ticket.text}"
+        with client(server.url, path, origin=SHOP) as peer:
+            assert json.loads(peer.recv(20))["type"] == "ready"
+            assert c.get("/say").text == "1"
+            event = json.loads(peer.recv(20))
+        assert event["data"] == "something"
+        assert refused(server.url, path) == 401  # a ticket is used once
+        assert [c.get("/say").text for _ in range(2)] == ["2", "3"]
+        with c.stream("GET", "/feed", headers={**ann, "Last-Event-ID": event["id"]}) as r:
+            assert r.headers["Content-Type"].startswith("text/event-stream")
+            lines = [line for _, line in zip(range(5), r.iter_lines(), strict=False)]
+        assert [line.rsplit(".", 1)[-1] for line in lines if line.startswith("id:")] == [
+            *("2", "3")
+        ]
+        ticket = c.post("/ticket", headers=ann).text
+        with client(server.url, f"/feed?ticket={ticket}&after={event['id']}") as peer:
+            again = [json.loads(peer.recv(20))["id"] for _ in range(2)]
+        assert [one.rsplit(".", 1)[-1] for one in again] == ["2", "3"]
+        with c.stream("GET", "/feed", headers={"Cookie": "sid=bob"}) as r:
+            assert len(list(r.iter_lines())) == 3  # ready, and then its session ended
+
+
+def test_a_live_app_without_dependencies_lets_nobody_in():
+    with node.serve(f"{TOPIC}/live.mjs") as server, server.client() as c:
+        assert c.post("/ticket").status_code == 401
+        assert c.get("/feed").status_code == 401
+
+
+def test_a_feed_whose_log_fails_ends_the_socket_so_that_it_comes_back():
+    seen = javascript(
+        f"""
+    import {{ EventEmitter }} from 'node:events';
+    import {{ createFeed }} from './{TOPIC}/feed.mjs';
+    const stop = new AbortController();
+    const log = {{ onAppend() {{}}, read: async () => {{ throw new Error('away'); }} }};
+    const logger = {{ error: ({{ error }}, what) => console.log(what, error.message) }};
+    const feed = createFeed({{ log, logger, signal: stop.signal }});
+    const socket = Object.assign(new EventEmitter(), {{ OPEN: 1, readyState: 1,
+      close: (code) => console.log(code) }});
+    await feed.follow(socket);
+    stop.abort();
+    """
+    )
+    assert seen.split() == ["feed", "away", "1011"]
 
 
 @pytest.mark.claim("websockets/reconnect-at-once")

@@ -18,7 +18,12 @@ from lab import node
 def client(url):
     address = url.replace("http", "ws", 1)
     return connect(
-        address, compression=None, ping_interval=None, proxy=None, max_size=None
+        address,
+        compression=None,
+        ping_interval=None,
+        proxy=None,
+        max_size=None,
+        close_timeout=2,
     )
 
 
