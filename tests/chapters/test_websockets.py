@@ -326,7 +326,7 @@ def test_what_the_corpus_does_to_the_naive_server():
     for what, label in says.items():
         widths = [counts[name][what] for name in names]
         color = figure.SERIES[shades[what]]
-        axes.barh(names, widths, left=left, label=label, color=color, height=0.62)
+        axes.barh(names, widths, 0.62, left, label=label, color=color, alpha=0.45)
         for row, width in enumerate(widths):
             if width:
                 axes.text(left[row] + width / 2, row, width, ha="center", va="center")
