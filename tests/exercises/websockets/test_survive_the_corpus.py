@@ -31,7 +31,7 @@ def closed(peer) -> int:
     """The code with which the server closed."""
     with pytest.raises(ConnectionClosed) as seen:
         while True:
-            peer.recv(4)
+            peer.recv(2)
     return seen.value.rcvd.code if seen.value.rcvd else 1006
 
 
