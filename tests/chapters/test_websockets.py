@@ -446,17 +446,26 @@ def test_a_ticket_opens_one_socket_once_and_soon():
     ]
 
 
+# a check that takes until somebody asks for any page; the answer: how many it let go on
+CHECK = """
+const waiting = [];
+const checked = () => new Promise((resolve) => waiting.push(resolve));
+const pages = (req, res) => res.end(`${waiting.splice(0).map((go) => go()).length}`);
+"""
+
+
 @pytest.mark.claim("websockets/authenticate-first-thing")
 def test_what_a_client_sends_while_its_token_is_checked_is_lost(module):
     """The usual place for the check is the connection handler."""
     late = module(
-        """
+        CHECK
+        + """
     import { WebSocketServer } from 'ws';
-    const server = createServer();
+    const server = createServer(pages);
     const wss = new WebSocketServer({ server });
     wss.on('connection', async (socket) => {
       socket.on('error', () => {});
-      await new Promise((resolve) => setTimeout(resolve, 300)); // asks a database
+      await checked(); // asks a database
       socket.on('message', (data) => socket.send(`${data}`));
     });
     const stop = () => wss.clients.forEach((socket) => socket.terminate());
@@ -464,22 +473,52 @@ def test_what_a_client_sends_while_its_token_is_checked_is_lost(module):
         "late",
     )
     early = module(
-        attached(
-            """authenticate: async () => {
-              await new Promise((resolve) => setTimeout(resolve, 300));
-              return { user: 'ann' };
-            }, onMessage: (socket, data) => sockets.send(socket, `${data}`)"""
+        CHECK
+        + attached(
+            "authenticate: () => checked().then(() => ({ user: 'ann' })),\n"
+            "  onMessage: (socket, data) => sockets.send(socket, `${data}`)",
+            server="createServer(pages)",
         ),
         "early",
     )
-    first = {}
-    for path in (late, early):
-        with node.serve(path) as server, client(server.url) as peer:
+
+    def passed(c: httpx.Client) -> bool:
+        return c.get("/").text == "1"
+
+    with node.serve(late) as server, server.client() as c:
+        with client(server.url) as peer:
             peer.send("first")
-            time.sleep(0.6)  # the check is through
+            peer.ping().wait(20)  # answered, so the message before it was read
+            until(lambda: passed(c), "the check is through")
             peer.send("second")
-            first[path.stem] = peer.recv(20)
-    assert first == {"late": "second", "early": "first"}
+            assert peer.recv(20) == "second"
+    with node.serve(early) as server, server.client() as c, ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(client, server.url)
+        until(lambda: passed(c), "the check is through")
+        with opening.result() as peer:
+            peer.send("first")
+            assert peer.recv(20) == "first"
+
+
+def test_async_handlers_run_into_one_another(module):
+    path = module(
+        attached("""onMessage: async (socket, data) => {
+          const text = `${data}`; // the first one waits for the second
+          if (text === 'one') await new Promise((go) => socket.once('message', go));
+          sockets.send(socket, text);
+        }""")
+    )
+    with node.serve(path) as server, client(server.url) as peer:
+        peer.send("one")
+        peer.send("two")
+        assert [peer.recv(20), peer.recv(20)] == ["two", "one"]
+
+
+def test_version_8_of_a_draft_is_taken():
+    with node.serve(f"{TOPIC}/echo.mjs") as server:
+        with Wire(server.port, **{"Sec-WebSocket-Version": "8"}) as wire:
+            wire.send("81 Hello")
+            assert wire.receive() == ("text", b"Hello")
 
 
 def test_a_user_has_so_many_sockets_and_no_more(module):
