@@ -10,8 +10,8 @@ import { createTickets } from './tickets.mjs';
  * was called, and by SSE. `sessionOf(req)` gives `{ user, expiresAt }`. */
 export function createApp({ signal, logger = console, ...deps } = {}) {
   const { log = memoryLog(), tickets = createTickets() } = deps;
-  const { sessionOf = () => undefined, origins = [] } = deps;
-  const feed = createFeed({ log, signal, logger });
+  const { sessionOf = () => undefined, origins = [], beatMs } = deps;
+  const feed = createFeed({ log, signal, logger, beatMs });
   const app = express();
   app.disable('x-powered-by');
   app.use('/ticket', ticketRoute({ sessionOf, tickets }));

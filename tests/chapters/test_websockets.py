@@ -1310,6 +1310,13 @@ def test_one_feed_by_websocket_and_by_sse_resumed_on_either(module):
             assert len(list(r.iter_lines())) == 3  # ready, and then its session ended
 
 
+def test_a_stream_that_has_no_news_has_beats(module):
+    path = module(LIVE.replace("origins:", "beatMs: 50, origins:"))
+    with node.serve(path) as server, server.client() as c:
+        with c.stream("GET", "/feed", headers={"Cookie": "sid=ann"}) as r:
+            assert any('"beat"' in line for line in r.iter_lines())
+
+
 def test_a_live_app_without_dependencies_lets_nobody_in():
     with node.serve(f"{TOPIC}/live.mjs") as server, server.client() as c:
         assert c.post("/ticket").status_code == 401
