@@ -1,0 +1,27 @@
+import { randomBytes } from 'node:crypto';
+
+// --8<-- [start:tickets]
+/** One ticket opens one socket, once, soon. It may stand in a URL, and so in
+ * a log: by then it is void. In memory; several processes share a store. */
+export function createTickets({ ttlMs = 10_000, now = Date.now } = {}) {
+  const issued = new Map(); // in the order of their end
+
+  function issue(session) {
+    for (const [old, { until }] of issued) {
+      if (until > now()) break;
+      issued.delete(old);
+    }
+    const ticket = randomBytes(32).toString('base64url');
+    issued.set(ticket, { session, until: now() + ttlMs });
+    return ticket;
+  }
+
+  function redeem(ticket) {
+    const found = issued.get(ticket);
+    issued.delete(ticket);
+    return found && found.until > now() ? found.session : undefined;
+  }
+
+  return { issue, redeem };
+}
+// --8<-- [end:tickets]
