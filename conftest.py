@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import ROOT, process, services
+from lab import ROOT, browser, process, services
 
 NO_SKIP = "GUIDE_NO_SKIP"
 _containers = []
@@ -172,6 +172,31 @@ def nginx_proxy():
             return stack.enter_context(services.nginx(upstreams, **options))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Headless Chromium for a whole module: a Playwright `Browser`."""
+    with _or_skip(browser.chromium()) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def named_hosts(tmp_path_factory):
+    """Chromium that knows *.test, for a whole module, see lab.browser.named_hosts:
+    `named_hosts()` is a context, whose cookies a test clears behind itself."""
+    with _or_skip(browser.named_hosts(tmp_path_factory.mktemp("profiles"))) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def _or_skip(started):
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(started)
+        except browser.BrowserError as error:
+            pytest.skip(str(error))
+        yield running
 
 
 def _skip_without(package: str) -> None:

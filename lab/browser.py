@@ -1,15 +1,17 @@
-"""Headless Chromium, and a server for the built site."""
+"""Headless Chromium, with named hosts over TLS, and a server for the built site."""
 
 import contextlib
 import functools
 import gzip
 import http.server
+import json
+import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lab import GuideError
+from lab import GuideError, process
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -35,14 +37,81 @@ def executable() -> Path:
 def chromium() -> Iterator["object"]:
     """A Playwright `Browser`, closed at the end. Raises BrowserError."""
     path = executable()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+    with _playwright() as playwright:
+        with _of_no_test():
+            browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:
             yield browser
         finally:
             browser.close()
+
+
+@contextlib.contextmanager
+def named_hosts(folder: Path) -> Iterator[Callable[..., "object"]]:
+    """Chromium for which every host of .test is this machine: gives
+    `opened(third_party_cookies=True)`, a Playwright `BrowserContext`.
+
+    On 127.0.0.1 two ports are one site, so cross-site rules would never act. Serve the
+    hosts over TLS with `certificate`; nobody checks who signed it. Each kind of context
+    has a profile in `folder`, and is closed at the end. With third-party cookies it is
+    as Chrome is unless told; Debian's Chromium and private windows block them, which
+    hides an attack. Raises BrowserError.
+    """
+    path = executable()
+    flags = [*FLAGS, "--host-resolver-rules=MAP *.test 127.0.0.1"]
+    with _playwright() as playwright, contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def opened(third_party_cookies: bool = True) -> "object":
+            profile = folder / f"third-party-{third_party_cookies}"
+            choice = {
+                "cookie_controls_mode": 0 if third_party_cookies else 1,
+                "block_third_party_cookies": not third_party_cookies,
+            }
+            (profile / "Default").mkdir(parents=True)
+            preferences = profile / "Default" / "Preferences"
+            preferences.write_text(json.dumps({"profile": choice}), "utf-8")
+            with _of_no_test():
+                context = playwright.chromium.launch_persistent_context(
+                    profile, executable_path=path, args=flags, ignore_https_errors=True
+                )
+            stack.callback(context.close)
+            return context
+
+        yield opened
+
+
+@contextlib.contextmanager
+def _playwright() -> Iterator["object"]:
+    from playwright.sync_api import sync_playwright
+
+    with contextlib.ExitStack() as stack:
+        with _of_no_test():
+            playwright = stack.enter_context(sync_playwright())
+        yield playwright
+
+
+@contextlib.contextmanager
+def _of_no_test() -> Iterator[None]:
+    """What starts in here may serve a whole module: it may outlive the test that happens
+    to start it, and whoever entered closes it."""
+    outer = os.environ.pop(process.TOKEN, None)
+    try:
+        yield
+    finally:
+        if outer is not None:
+            os.environ[process.TOKEN] = outer
+
+
+def certificate(folder: Path, *hosts: str) -> Path:
+    """A file in `folder` with a key and a certificate for the hosts, both in PEM:
+    what `tls.createServer` takes as `key` and as `cert`."""
+    import trustme
+
+    path = folder / "tls.pem"
+    issued = trustme.CA().issue_cert(*hosts)
+    issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+    return path
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab import browser, load, node, process, services
+from lab import browser, load, node, services
 
 TOPIC = "rest-apis"
 SOURCE = "tests/chapters/test_rest_apis.py"
@@ -1081,8 +1081,8 @@ const authenticate = (req) => {{
   return {{ id: 'ann' }};
 }};
 let api;
-const tls = {{ key: readFileSync('{folder}/key.pem'), cert: readFileSync('{folder}/cert.pem') }};
-const server = createServer(tls, (req, res) => {{
+const pem = readFileSync('{tls}');
+const server = createServer({{ key: pem, cert: pem }}, (req, res) => {{
   if (req.url === '/asked') {{
     res.end(JSON.stringify(asked));
     asked = [];
@@ -1101,43 +1101,6 @@ process.once('SIGTERM', () => {{ server.close(); server.closeAllConnections(); }
 """
 
 
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """A real browser that knows *.test; skips where there is none. Its profile sends
-    cookies to other sites, as most people's do: private windows and Debian's default
-    do not, and would hide what this is about."""
-    try:
-        path = browser.executable()
-    except browser.BrowserError as why:
-        pytest.skip(str(why))
-    from playwright.sync_api import sync_playwright
-
-    profile = tmp_path_factory.mktemp("profile")
-    (profile / "Default").mkdir()
-    (profile / "Default" / "Preferences").write_text(
-        json.dumps({"profile": {"cookie_controls_mode": 0}})
-    )
-    outer = os.environ.pop(process.TOKEN, None)  # it outlives the first test
-    flags = [*browser.FLAGS, "--host-resolver-rules=MAP *.test 127.0.0.1"]
-    try:
-        with sync_playwright() as playwright:
-            found = playwright.chromium.launch_persistent_context(
-                profile,
-                executable_path=path,
-                args=flags,
-                ignore_https_errors=True,
-            )
-            if outer is not None:
-                os.environ[process.TOKEN] = outer
-            try:
-                yield found
-            finally:
-                found.close()
-    finally:
-        if outer is not None:
-            os.environ[process.TOKEN] = outer
-
-
 FETCH = """async ([url, options]) => {
   try {
     const answer = await fetch(url, { credentials: 'include', ...options });
@@ -1148,25 +1111,18 @@ FETCH = """async ([url, options]) => {
 
 
 @pytest.fixture
-def visit(chromium, tmp_path):
+def visit(named_hosts, tmp_path):
     """Serves shop.test, evil.test and the API over TLS; gives `visit(host)`: a page
     there, of a browser that is logged in; `fetch` from it; and what was asked."""
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem",
-            "-subj", "/CN=shop.test", "-addext",
-            "subjectAltName=DNS:shop.test,DNS:api.shop.test,DNS:evil.test",
-        ],
-        check=True, capture_output=True, timeout=20,
-    )  # fmt: skip
+    tls = browser.certificate(tmp_path, "shop.test", "api.shop.test", "evil.test")
 
     @contextlib.contextmanager
     def serve(snippet: str):
         path = tmp_path / "hosts.mjs"
-        path.write_text(HOSTS.format(app=uri(snippet), folder=tmp_path))
+        path.write_text(HOSTS.format(app=uri(snippet), tls=tls))
         with node.serve(path) as server:
-            page = chromium.new_page()
+            context = named_hosts()
+            page = context.new_page()
             try:
                 api = f"https://api.shop.test:{server.port}"
                 page.goto(f"{api}/login")
@@ -1183,7 +1139,7 @@ def visit(chromium, tmp_path):
                 yield visit, asked
             finally:
                 page.close()
-                chromium.clear_cookies()
+                context.clear_cookies()
 
     return serve
 

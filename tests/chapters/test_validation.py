@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import validation_corpus as corpus
 
-from lab import browser, evidence, figure, node, process
+from lab import evidence, figure, node
 
 TOPIC = "validation"
 SOURCE = "tests/chapters/test_validation.py"
@@ -623,23 +623,10 @@ def test_reviews_are_listed_in_an_order_from_the_list_and_in_no_other():
 # --- in the browser -----------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def chrome():
-    try:
-        browser.executable()
-    except browser.BrowserError as error:
-        pytest.skip(str(error))
-    with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv(process.TOKEN)  # it outlives the test that happens to start it
-            running = stack.enter_context(browser.chromium())
-        yield running
-
-
 @pytest.fixture
-def tab(chrome):
+def tab(chromium):
     """A page that notes in `page.seen` what ran and who else was asked."""
-    with contextlib.closing(chrome.new_context()) as context:
+    with contextlib.closing(chromium.new_context()) as context:
         page = context.new_page()
         page.seen = seen = set()
 

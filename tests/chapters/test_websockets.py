@@ -6,11 +6,9 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -1443,79 +1441,16 @@ async ({ url, ticket }) => {
 """
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A key with a certificate for the test hosts, and the digest by which the browser
-    is told to trust that key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl: not installed — Debian: apt-get install openssl")
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*args: str, data: bytes | None = None) -> bytes:
-        done = subprocess.run(
-            ["openssl", *args], input=data, cwd=folder, capture_output=True, check=True
-        )
-        return done.stdout
-
-    request = (
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
-        "-keyout key.pem -out cert.pem -subj /CN=shop.test -addext "
-        "subjectAltName=DNS:shop.test,DNS:*.shop.test,DNS:evil.test"
-    )
-    openssl(*request.split())
-    pem = folder / "both.pem"
-    pem.write_bytes(
-        (folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes()
-    )
-    public = openssl("x509", "-in", "cert.pem", "-pubkey", "-noout")
-    der = openssl("pkey", "-pubin", "-outform", "der", data=public)
-    return pem, base64.b64encode(hashlib.sha256(der).digest()).decode()
-
-
 @pytest.fixture
-def chrome(certificate, tmp_path):
-    """Gives a function that opens Chromium, for which all hosts of .test are this
-    machine, with or without third-party cookies: Chrome has them unless told,
-    Debian's Chromium has not."""
-    try:
-        path = browser.executable()
-    except browser.BrowserError as error:
-        pytest.skip(str(error))
-    from playwright.sync_api import sync_playwright
-
-    flags = [
-        *browser.FLAGS,
-        "--host-resolver-rules=MAP *.test 127.0.0.1",
-        f"--ignore-certificate-errors-spki-list={certificate[1]}",
-    ]
-    with sync_playwright() as playwright, contextlib.ExitStack() as stack:
-
-        def start(third_party: bool):
-            settings = tmp_path / f"profile-{third_party}" / "Default"
-            settings.mkdir(parents=True)
-            choice = {
-                "cookie_controls_mode": 2 if third_party else 1,
-                "block_third_party_cookies": not third_party,
-            }
-            (settings / "Preferences").write_text(json.dumps({"profile": choice}))
-            window = playwright.chromium.launch_persistent_context(
-                settings.parent, executable_path=path, args=flags
-            )
-            stack.callback(window.close)
-            return window.pages[0]
-
-        yield start
-
-
-@pytest.fixture
-def shop(module, certificate):
+def shop(module, tmp_path):
     """Serves the shop and its attackers; gives a function of the kind of server."""
+    pem = browser.certificate(tmp_path, "shop.test", "*.shop.test", "evil.test")
 
     def serve(kind: str):
         path = module(SITES, kind)
         text = path.read_text().replace("import { createServer } from 'node:http';", "")
         path.write_text(text)
-        return node.serve(path, env={"PEM": str(certificate[0]), "KIND": kind})
+        return node.serve(path, env={"PEM": str(pem), "KIND": kind})
 
     return serve
 
@@ -1543,8 +1478,8 @@ HIJACK = {
 
 
 @pytest.mark.claim("websockets/cors-protects", "websockets/same-site-protects")
-def test_another_sites_page_reads_the_naive_server_as_same_site_allows(chrome, shop):
-    page = chrome(third_party=True)
+def test_another_sites_page_reads_the_naive_server_as_same_site_allows(named_hosts, shop):
+    page = named_hosts(third_party_cookies=True).pages[0]
     with shop("naive") as server:
         for host, by_cookie in HIJACK.items():
             for same_site, expected in by_cookie.items():
@@ -1565,8 +1500,8 @@ def test_another_sites_page_reads_the_naive_server_as_same_site_allows(chrome, s
 
 
 @pytest.mark.claim("websockets/same-site-protects")
-def test_without_third_party_cookies_another_site_has_none_to_send(chrome, shop):
-    page = chrome(third_party=False)
+def test_without_third_party_cookies_another_site_has_none_to_send(named_hosts, shop):
+    page = named_hosts(third_party_cookies=False).pages[0]
     with shop("naive") as server:
         assert visit(page, server.port, "evil.test", "None")[0] == "closed 4401"
         assert visit(page, server.port, "blog.shop.test", "Strict")[0] == STOLEN

@@ -1,6 +1,5 @@
 """The built site, as published: looked at in Chromium, after the notebooks have run."""
 
-import contextlib
 import html
 import json
 import re
@@ -19,7 +18,6 @@ from lab import (
     SNIPPETS,
     browser,
     pages,
-    process,
     publish,
     site,
 )
@@ -51,27 +49,13 @@ def served(published):
         yield url
 
 
-@pytest.fixture(scope="module")
-def chrome():
-    try:
-        browser.executable()
-    except browser.BrowserError as error:
-        pytest.skip(str(error))
-    with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            # it outlives the test that happens to start it
-            patch.delenv(process.TOKEN)
-            running = stack.enter_context(browser.chromium())
-        yield running
-
-
 @pytest.fixture
-def open_page(chrome, served):
+def open_page(chromium, served):
     """Open a path of the site in a context of its own; gives the Playwright page."""
     contexts = []
 
     def opened(path="", **options):
-        context = chrome.new_context(**options)
+        context = chromium.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.goto(f"{served}/{path}", wait_until="networkidle")
@@ -147,14 +131,14 @@ FAINT = """
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("width", [1280, 360])
-def test_every_page_keeps_its_promises(published, served, chrome, width):
+def test_every_page_keeps_its_promises(published, served, chromium, width):
     """One visit a page, its cache empty and in the end all folds open. In both schemes:
     no axe violation, no figure too faint to read. No request to a third party, no message
     in the console (so nothing that the policy forbids), no cookie, no sideways scroll,
     and no more than its budget transferred, gzipped."""
     faults = []
     for path in paths(published):
-        context = chrome.new_context(
+        context = chromium.new_context(
             viewport={"width": width, "height": 800}, color_scheme="light"
         )
         page = context.new_page()
@@ -194,7 +178,9 @@ def test_every_page_keeps_its_promises(published, served, chrome, width):
     assert not faults, "\n".join(faults)
 
 
-def test_what_a_visit_looks_for_is_found_where_it_is_planted(published, chrome, tmp_path):
+def test_what_a_visit_looks_for_is_found_where_it_is_planted(
+    published, chromium, tmp_path
+):
     text = (published / "index.html").read_text("utf-8")
     # an image without alternative, a figure for one scheme only, text that is for
     # the other, and a script that the build has not seen
@@ -208,7 +194,7 @@ def test_what_a_visit_looks_for_is_found_where_it_is_planted(published, chrome, 
     for name in ("assets", "_headers"):
         (tmp_path / name).symlink_to(published / name)
     with browser.static(tmp_path, headers=True) as url:
-        page = chrome.new_page()
+        page = chromium.new_page()
         said = []
         page.on("console", lambda message: said.append(message.text))
         page.goto(f"{url}/planted.html", wait_until="networkidle")
