@@ -446,6 +446,36 @@ def test_the_naive_api_lets_the_client_pay_with_a_word(api):
         assert changed.json()["role"] == "admin"
 
 
+@pytest.mark.parametrize("parser", ["order.mjs", "validation/order.mjs"])
+def test_a_schemas_parser_takes_the_place_of_ours_by_the_same_contract(api, parser):
+    """Same refusals at the same places; what the schema knows besides is its own."""
+    topic = "validation" if "/" in parser else TOPIC
+    before = f"import {{ parseOrder }} from '{uri(parser.split('/')[-1], topic)}';"
+    item = ORDER["items"][0]
+    refused = {
+        "#/items": [{}, {"items": []}, {"items": "tea"}, {"items": [item] * 101}],
+        "#/items/0/quantity": [
+            {"items": [{**item, "quantity": quantity}]}
+            for quantity in (0, 1000, 1.5, "2", None, [2])
+        ],
+        "#/items/0/sku": [{"items": [{**item, "sku": sku}]} for sku in (5, "", "T EA")],
+        "#/items/0/price": [{"items": [{**item, "price": 1}]}],
+        "#/note": [{**ORDER, "note": note} for note in (5, "a" * 501)],
+        "#/status": [{**ORDER, "status": "paid"}],
+        "#/__proto__": [{**ORDER, "__proto__": {"status": "paid"}}],
+    }
+    with api(deps="parseOrder", before=before) as users:
+        for pointer, bodies in refused.items():
+            for body in bodies:
+                errors = problem(place(users.ann, body), 422)["errors"]
+                assert pointer in [error["pointer"] for error in errors], body
+        assert count(users.ann) == 0
+        honest = placed(users.ann, {**ORDER, "note": "O'Brien <3 \U0001f375"})
+        assert honest["note"] == "O'Brien <3 \U0001f375"
+        twice = place(users.ann, {"items": [item, item]})
+        assert twice.status_code == (422 if topic == "validation" else 201)
+
+
 # --- whose order --------------------------------------------------------------------
 
 
