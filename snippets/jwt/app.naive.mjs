@@ -2,8 +2,7 @@
 import express from 'express';
 import jwt from 'jsonwebtoken';
 
-export function createApp({ check = async () => null } = {}) {
-  const orders = [];
+export function createApp({ check = async () => null, orders = [] } = {}) {
   const app = express();
 
   app.post('/login', express.json(), async (req, res) => {
