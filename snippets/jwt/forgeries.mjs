@@ -80,7 +80,7 @@ const rsa = [
 ];
 // --8<-- [end:algorithms]
 
-// --8<-- [start:signatures]
+// --8<-- [start:spellings]
 const cut = (text) => text.slice(0, -4);
 /** The same bytes: the last character's spare bits are not zero. */
 function respelled(text) {
@@ -102,12 +102,17 @@ const ec = [
     'DER signature',
     'another encoding',
     no,
-    (k) =>
-      `${cutOff(k)}.${sign('sha256', cutOff(k), k.key.private).toString('base64url')}`,
+    (k) => {
+      const bytes = sign('sha256', Buffer.from(cutOff(k)), k.key.private);
+      return `${cutOff(k)}.${bytes.toString('base64url')}`;
+    },
   ],
 ];
 const cutOff = (k) => parts(k).slice(0, 2).join('.');
 
+// --8<-- [end:spellings]
+
+// --8<-- [start:signatures]
 const signatures = [
   [
     'claims changed',
@@ -142,6 +147,13 @@ const headers = [
   ],
   ['no typ', 'kind of token', TAKEN, (k) => k.token({ typ: undefined })],
   ['no kid', 'key', TAKEN, (k) => k.token({ kid: undefined })],
+  ['crit', 'extension we lack', TAKEN, (k) => k.token(extension)],
+  ['b64 false', 'unencoded payload', TAKEN, (k) => k.token(raw)],
+];
+// --8<-- [end:headers]
+
+// --8<-- [start:keys]
+const keys = [
   [
     'kid /dev/null',
     'key, by path',
@@ -172,10 +184,8 @@ const headers = [
     no,
     (k) => k.token({ jku: 'https://evil.test/jwks' }, {}, 'mine'),
   ],
-  ['crit', 'extension we lack', TAKEN, (k) => k.token(extension)],
-  ['b64 false', 'unencoded payload', TAKEN, (k) => k.token(raw)],
 ];
-// --8<-- [end:headers]
+// --8<-- [end:keys]
 
 // --8<-- [start:claims]
 const claims = [
@@ -240,7 +250,14 @@ const people = [
 
 /** All of them, by the kind of key that they are aimed at. */
 export const FORGERIES = {
-  HS256: [...algorithms, ...signatures, ...headers, ...claims, ...people],
+  HS256: [
+    ...algorithms,
+    ...signatures,
+    ...headers,
+    ...keys,
+    ...claims,
+    ...people,
+  ],
   RS256: [...rsa, spare],
   ES256: ec,
 };

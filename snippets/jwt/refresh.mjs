@@ -9,18 +9,8 @@ export function createSessions(deps) {
   const { store, secret, grace = 10_000, now = Date.now } = deps;
   const { reused = () => {} } = deps; // (user, sid): tell somebody
 
-  const mac = (text) =>
-    createHmac('sha256', secret).update(text).digest('base64url');
-  const write = (sid, n) => `${sid}.${n}.${mac(`${sid}.${n}`)}`;
+  const { write, read } = form(secret);
 
-  function read(token) {
-    const form = /^([\w-]{22})\.(\d{1,9})\.([\w-]{43})$/;
-    const [, sid, n, given] = form.exec(token) ?? [];
-    if (!sid) return null;
-    const right = Buffer.from(mac(`${sid}.${n}`));
-    const genuine = timingSafeEqual(Buffer.from(given), right);
-    return genuine ? { sid, n: Number(n) } : null;
-  }
   return {
     async start(user) {
       const sid = randomBytes(16).toString('base64url');
@@ -48,3 +38,21 @@ export function createSessions(deps) {
   };
 }
 // --8<-- [end:refresh]
+
+// --8<-- [start:form]
+function form(secret) {
+  const mac = (text) =>
+    createHmac('sha256', secret).update(text).digest('base64url');
+  const write = (sid, n) => `${sid}.${n}.${mac(`${sid}.${n}`)}`;
+
+  function read(token) {
+    const form = /^([\w-]{22})\.(\d{1,9})\.([\w-]{43})$/;
+    const [, sid, n, given] = form.exec(token) ?? [];
+    if (!sid) return null;
+    const right = Buffer.from(mac(`${sid}.${n}`));
+    const genuine = timingSafeEqual(Buffer.from(given), right);
+    return genuine ? { sid, n: Number(n) } : null;
+  }
+  return { write, read };
+}
+// --8<-- [end:form]

@@ -38,7 +38,8 @@ redis.call('HSET', KEYS[1], 'user', ARGV[1], 'due', 0, 'at', ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], ARGV[3])`;
 
 const TAKE = `
-local user, due, at = unpack(redis.call('HMGET', KEYS[1], 'user', 'due', 'at'))
+local found = redis.call('HMGET', KEYS[1], 'user', 'due', 'at')
+local user, due, at = unpack(found)
 if not user then return {'unknown'} end
 local n, now, grace = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if n == tonumber(due) then

@@ -38,8 +38,10 @@ export function createVerifier(deps) {
     }
   };
 }
+// --8<-- [end:verify]
 
+// --8<-- [start:demand]
 function demand(fulfilled, reason) {
   if (!fulfilled) throw new Error(reason);
 }
-// --8<-- [end:verify]
+// --8<-- [end:demand]

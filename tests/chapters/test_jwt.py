@@ -249,6 +249,7 @@ def test_no_algorithm_and_algorithm_confusion_are_refused_without_any_option():
         assert seen[name] == [True, False, False], name
 
 
+@pytest.mark.claim("jwt/list-of-texts")
 def test_a_pinned_library_still_takes_other_spellings_of_a_token():
     seen = javascript(
         LIBRARIES
@@ -285,6 +286,19 @@ def test_an_audience_pattern_without_anchors_matches_somebody_elses_host():
     )
     # not set, or set to nothing, it is not checked at all
     assert seen.split() == ["true", "false", "false", "true", "true"]
+
+
+def test_a_payload_that_is_a_text_has_a_subject_of_sorts():
+    seen = javascript(
+        LIBRARIES
+        + """
+    const token = jwt.sign('cus_ann', 'a');
+    const claims = jwt.verify(token, 'a', { algorithms: ['HS256'] });
+    console.log(claims, typeof claims.sub);
+    console.log(await said(() => jose.jwtVerify(token, bytes('a'))));
+    """
+    )
+    assert seen.splitlines() == ["cus_ann function", "JWTInvalid ERR_JWT_INVALID"]
 
 
 def test_a_token_for_another_service_opens_the_naive_one_only():
@@ -352,6 +366,7 @@ def test_a_clock_that_is_some_seconds_off_needs_leeway_both_ways():
 # --- the secret ---------------------------------------------------------------------
 
 
+@pytest.mark.claim("jwt/hs256-is-insecure")
 def test_a_secret_from_a_small_list_is_found_and_makes_the_finder_anybody():
     assert output("cracked.mjs") == ["guess 72035: Shop2026", "now I am cus_admin"]
 
@@ -877,6 +892,33 @@ def test_a_token_with_all_roles_is_refused_by_the_parser_before_any_route(shop):
         )
         kept = {"Authorization": f"Bearer {token[:12_000]}"}
         assert c.get("/me", headers=kept).status_code == 401
+
+
+# --- what the notebook measures -----------------------------------------------------
+
+
+def test_every_subject_of_the_measurements_signs_and_verifies(redis_server):
+    seen = javascript(
+        f"""
+    import {{ Redis }} from 'ioredis';
+    import * as cost from './jwt/cost.mjs';
+    import {{ speed }} from './jwt/crack.mjs';
+    const names = [];
+    for (const [name, {{ sign, verify }}] of Object.entries(
+      {{ ...cost.subjects(), ...(await cost.ofJose()) }})) {{
+      const seen = await cost.measure({{ sign, verify }}, {{ rounds: 1, ms: 1 }});
+      if (!(seen.sign[0].all > 0 && seen.verify[0].all > 0)) throw new Error(name);
+      names.push(name);
+    }}
+    const redis = new Redis('{redis_server.url}');
+    const ways = await cost.lookups(redis);
+    const seen = await cost.measure(ways, {{ rounds: 1, ms: 1, atOnce: 5 }});
+    const found = await ways['Redis session']();
+    redis.disconnect();
+    console.log(names.length, Object.keys(seen).join(), found.sub, speed() > 1000);
+    """
+    )
+    assert seen == "8 JWT,JWT and a denylist,Redis session cus_ann true\n"
 
 
 # --- browsers -----------------------------------------------------------------------
