@@ -1,12 +1,18 @@
-// --8<-- [start:keys]
+// --8<-- [start:errors]
 import { createLocalJWKSet, createRemoteJWKSet } from 'jose';
 import { customFetch, errors } from 'jose';
 import { Unavailable } from './unavailable.mjs';
 
-const { JOSENotSupported, JWKSNoMatchingKey } = errors;
-const theTokens = (error) =>
-  error instanceof JWKSNoMatchingKey || error instanceof JOSENotSupported;
+// What a token's header can cause; all else is the issuer's doing, or ours.
+const OF_THE_TOKEN = [
+  errors.JWKSNoMatchingKey,
+  errors.JWKSMultipleMatchingKeys, // no kid, and several keys would do
+  errors.JOSENotSupported,
+];
 
+// --8<-- [end:errors]
+
+// --8<-- [start:keys]
 /** Finds keys by `kid` at one address, ours. A kid that is not known makes
  * jose fetch again, once a `cooldown`. While the issuer is away, the keys
  * that we had go on being used. Times in ms. */
@@ -26,7 +32,7 @@ export function createKeys(deps) {
       try {
         return await remote(header, token);
       } catch (error) {
-        if (theTokens(error)) throw error;
+        if (OF_THE_TOKEN.some((kind) => error instanceof kind)) throw error;
         failed = now(); // until the cooldown is over, nobody waits for it
       }
     }

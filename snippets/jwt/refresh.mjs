@@ -24,7 +24,7 @@ export function createSessions(deps) {
       if (!asked) return null;
       const { sid, n } = asked;
       const { outcome, user } = await store.take(sid, n, now(), grace);
-      if (outcome === 'reused') reused(user, sid);
+      if (outcome === 'reused') await reused(user, sid);
       if (outcome !== 'next' && outcome !== 'again') return null;
       return { sid, user, token: write(sid, n + 1) };
     },

@@ -3,7 +3,8 @@ import { exportJWK, generateKeyPair } from 'jose';
 
 /** The issuer's keys. A new one is published `ahead` of its first use, so
  * that every verifier's cache has it; an old one stays published until the
- * last token that it signed has expired. In ms. */
+ * last token that it signed has expired: `lifetime` is a token's, leeway
+ * included. In ms. */
 export function createKeyRing({ ahead, lifetime, now = Date.now }) {
   const keys = []; // oldest first
 

@@ -3,7 +3,8 @@ import { away } from './unavailable.mjs';
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** Sessions in this process; `life` in ms, whatever is done in between. */
+/** Sessions in this process, which never forgets an old one: for trials.
+ * `life` in ms, whatever is done in between. */
 export function memoryStore({ life = 30 * DAY } = {}) {
   const sessions = new Map();
   return {

@@ -561,6 +561,29 @@ def test_an_unknown_kid_is_looked_up_again_after_the_cooldown():
     assert seen.splitlines() == ["cus_ann 1", "null 1", "cus_ann 2"]
 
 
+def test_a_token_without_a_kid_neither_passes_nor_stops_the_next_fetch():
+    seen = javascript(
+        ISSUER
+        + """
+    const next = await issuer('next');
+    ours.keys.push({ ...next.keys[0], kid: 'other' }); // several would do
+    const verify = verifier(createKeys({ url: ours.url }));
+    const forged = await next.forge({ kid: undefined });
+    console.log(await sub(verify, forged), ours.asked);
+    ours.keys.push(...next.keys);
+    for (let i = 0; i < 3; i += 1) {
+      time += 31_000;
+      await sub(verify, forged);
+    }
+    const genuine = await next.issue({ id: 'cus_ann' });
+    console.log(await sub(verify, genuine), ours.asked);
+    ours.stop();
+    next.stop();
+    """
+    )
+    assert seen.splitlines() == ["null 1", "cus_ann 2"]
+
+
 def test_a_jku_header_chooses_the_naive_verifiers_key_and_whom_it_asks():
     seen = javascript(
         ISSUER
@@ -664,6 +687,41 @@ def test_login_refresh_and_logout_by_cookie(shop, stored):
         # what the browser forgot would be of no use either
         assert tab.status("GET", "/me") == 401
         assert tab.status("POST", "/refresh") == 401
+
+
+def test_a_client_that_is_no_browser_shows_a_bearer_and_needs_no_origin(shop):
+    with shop() as server, Tab(server) as tab:
+        bearer = {"Authorization": f"Bearer {tab.login().cookies[ACCESS]}"}
+        cookies = "; ".join(f"{name}={value}" for name, value in tab.cookies.items())
+        for headers, status in (
+            (bearer, 201),
+            ({"Cookie": cookies}, 403),
+            ({"Cookie": cookies, "Authorization": "Basic YTpi"}, 403),
+            ({"Cookie": cookies, "Origin": "https://evil.test"}, 403),
+            ({"Cookie": cookies, "Origin": "null"}, 403),
+            ({"Cookie": cookies, "Origin": ORIGIN}, 201),
+            ({"Origin": ORIGIN}, 401),
+        ):
+            with server.client(headers=headers) as c:
+                assert c.post("/orders").status_code == status, headers
+
+
+def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_server):
+    seen = javascript(
+        f"""
+    import {{ Redis }} from 'ioredis';
+    import {{ createRevocations }} from './jwt/revocations.mjs';
+    const redis = new Redis('{redis_server.url}');
+    for (const of of [{{ redis }}, {{}}]) {{
+      const {{ revoke, revoked }} = createRevocations(of);
+      await revoke('s-1');
+      console.log(await revoked({{ sid: 's-1' }}), await revoked({{ sid: 's-2' }}));
+    }}
+    console.log(await redis.ttl('revoked:s-1') > 300); // lifetime, and leeway
+    redis.disconnect();
+    """
+    )
+    assert seen.splitlines() == ["true false", "true false", "true"]
 
 
 @pytest.mark.claim("jwt/rotation-is-enough")
@@ -1107,3 +1165,17 @@ def test_in_a_browser_same_site_alone_lets_a_sibling_host_order(site):
             assert (f"{ACCESS}=" in cookies) is sent
             assert got.value.status == 403
             page.wait_for_load_state()
+
+
+COOKIE = """(size) => {
+  document.cookie = `a=${'x'.repeat(size - 1)}`;
+  const kept = document.cookie.includes('a=');
+  document.cookie = 'a=; max-age=0';
+  return kept;
+}"""
+
+
+def test_in_a_browser_a_cookie_of_more_than_4096_bytes_is_not_kept(site):
+    with site("shop.mjs") as (page, _host):
+        assert page.evaluate(COOKIE, 4096) is True
+        assert page.evaluate(COOKIE, 4097) is False
