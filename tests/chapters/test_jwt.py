@@ -142,7 +142,7 @@ def test_both_libraries_sign_with_one_character():
     assert seen.splitlines() == ["ann", "ann", missing, missing]
 
 
-def test_rsa_keys_are_held_to_2048_bits_when_signing_and_by_jose_when_verifying():
+def test_rsa_keys_below_2048_bits_sign_nowhere_and_jsonwebtoken_verifies_them():
     seen = javascript(
         LIBRARIES
         + """
@@ -152,12 +152,15 @@ def test_rsa_keys_are_held_to_2048_bits_when_signing_and_by_jose_when_verifying(
     const token = jwt.sign({ sub: 'ann' }, small.privateKey,
       { ...options, allowInsecureKeySizes: true });
     console.log(jwt.verify(token, small.publicKey, { algorithms: ['RS256'] }).sub);
-    console.log((await said(() => jose.jwtVerify(token, small.publicKey))).slice(0, 9));
+    console.log(await said(() => jose.jwtVerify(token, small.publicKey)));
+    console.log(await said(() => new jose.SignJWT({}).setProtectedHeader({ alg: 'RS256' })
+      .sign(small.privateKey)));
     """
     )
-    refused, taken, refused_too = seen.splitlines()
+    refused, taken, *by_jose = seen.splitlines()
     assert "minimum key size of 2048" in refused
-    assert (taken, refused_too) == ("ann", "TypeError")
+    assert taken == "ann"
+    assert len(by_jose) == 2 and all("2048 bits or larger" in text for text in by_jose)
 
 
 def test_ed25519_is_for_jose_alone_and_has_two_names_that_do_not_match():
@@ -1101,6 +1104,8 @@ def site(chromium, certificate, tmp_path):
                 assert page.evaluate(LOGIN, ANN) in (200, 204)
                 yield page, host
             finally:
+                # closed in the middle of a navigation, a page may never answer
+                page.goto("about:blank")
                 page.close()
                 chromium.clear_cookies()
 
@@ -1158,13 +1163,12 @@ def test_in_a_browser_same_site_alone_lets_a_sibling_host_order(site):
         orders = f"{host('shop.test')}/orders"
         for name, sent in (("evil.test", False), ("blog.shop.test", True)):
             page.goto(f"{host(name)}/page")
-            with page.expect_response(orders) as got:
+            with page.expect_navigation() as got:
                 page.evaluate(FORM, orders)
             cookies = got.value.request.all_headers().get("cookie", "")
             # to the sibling SameSite=Strict is no obstacle: there it was Origin
             assert (f"{ACCESS}=" in cookies) is sent
             assert got.value.status == 403
-            page.wait_for_load_state()
 
 
 COOKIE = """(size) => {
