@@ -26,6 +26,9 @@ export function createVerifier(deps) {
   const { keys, algorithms, issuer, audience } = deps;
   const { lifetime = 300, leeway = 5, now = Date.now } = deps;
   const { refused = () => {} } = deps;
+  if (!issuer || !audience || !algorithms?.length) {
+    throw new Error('issuer, audience, algorithms: what is not set passes');
+  }
 
   return async function verify(token) {
     try {

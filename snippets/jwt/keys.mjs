@@ -9,7 +9,6 @@ const OF_THE_TOKEN = [
   errors.JWKSMultipleMatchingKeys, // no kid, and several keys would do
   errors.JOSENotSupported,
 ];
-
 // --8<-- [end:errors]
 
 // --8<-- [start:keys]

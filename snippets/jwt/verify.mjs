@@ -8,6 +8,7 @@ import { wellFormed } from './form.mjs';
 export function createVerifier(deps) {
   const { keys, issuer, audience, lifetime = 300, leeway = 5 } = deps;
   const { now = Date.now, refused = () => {} } = deps;
+  demand(issuer && audience, 'issuer, audience: what is not set passes');
 
   function check(token) {
     demand(wellFormed(token), 'malformed');

@@ -291,6 +291,24 @@ def test_an_audience_pattern_without_anchors_matches_somebody_elses_host():
     assert seen.split() == ["true", "false", "false", "true", "true"]
 
 
+def test_a_verifier_cannot_be_made_without_what_it_is_to_check():
+    seen = javascript(
+        """
+    import { createVerifier as jose } from './jwt/jose.mjs';
+    import { createVerifier as hardened } from './jwt/verify.mjs';
+    const whole = { keys: new Map(), issuer: 'a', audience: 'b', algorithms: ['HS256'] };
+    for (const create of [hardened, jose]) {
+      for (const change of [{}, { issuer: '' }, { audience: undefined }, { algorithms: [] }]) {
+        try { create({ ...whole, ...change }); console.log('made'); }
+        catch (error) { console.log(error.message.includes('what is not set passes')); }
+      }
+    }
+    """
+    )
+    # jsonwebtoken's takes the algorithm from the key, so it needs no list
+    assert seen.split() == ["made", "true", "true", "made", "made", *["true"] * 3]
+
+
 def test_a_payload_that_is_a_text_has_a_subject_of_sorts():
     seen = javascript(
         LIBRARIES
