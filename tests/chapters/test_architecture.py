@@ -1,0 +1,673 @@
+"""What docs/chapters/architecture.md says, run."""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab import evidence, figure, node, process, services
+
+TOPIC = "architecture"
+SOURCE = "tests/chapters/test_architecture.py"
+HERE = node.SNIPPETS / TOPIC
+TEA, POT = {"sku": "tea", "quantity": 1}, {"sku": "pot", "quantity": 1}
+
+
+def javascript(source: str, timeout: float = 30) -> str:
+    done = node.evaluate(source, timeout)
+    assert done.code == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One PostgreSQL for the tests of this file; they take a database each."""
+    if why := services.missing("postgresql"):
+        pytest.skip(why)
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # it outlives the test that happens to start it
+            patch.delenv(process.TOKEN)
+            running = stack.enter_context(services.postgres())
+        yield running
+
+
+class Database:
+    """A database of one test: `url`, and `sql(statement)` as lab.services has it."""
+
+    def __init__(self, server) -> None:
+        self.name = f"shop_{secrets.token_hex(4)}"
+        server.sql(f"CREATE DATABASE {self.name}")
+        self.url = server.url.rpartition("/")[0] + f"/{self.name}"
+        self._sql = type(server).sql
+
+    def sql(self, statement: str) -> str:
+        return self._sql(self, statement)
+
+
+@pytest.fixture
+def database(server):
+    return Database(server)
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the chapter's snippets, to be changed; gives its folder."""
+    target = tmp_path / "snippets" / TOPIC
+    shutil.copytree(HERE, target)
+    (target.parent / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+    return target
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert text.count(old) == 1, f"{path.name} has {text.count(old)} of {old!r}"
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+# what is served, by version and store: the app's module, and its models if another's
+APPS = {
+    "one file, SQLite": ("onefile/app.mjs", None),
+    "one file for a CLI, SQLite": ("onefile/app.cli.mjs", None),
+    "one file, PostgreSQL": ("onefile/app.postgres.mjs", None),
+    "MVC, SQLite": ("mvc/app.mjs", None),
+    "MVC, PostgreSQL": ("mvc/app.mjs", "mvc/models.postgres.mjs"),
+    "layered, SQLite": ("layered/app.mjs", None),
+    "layered, PostgreSQL": ("layered/app.postgres.mjs", None),
+}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Serves a version as a customer sees it: a client that says who it is. The
+    module that wraps the app passes the dependencies; `deps` is JavaScript."""
+
+    @contextlib.contextmanager
+    def serve(app, url="", deps="", models=None, root=HERE, customer="ann"):
+        path = tmp_path / f"serve-{secrets.token_hex(4)}.mjs"
+        before = f"import {{ createApp as create }} from '{(root / app).as_uri()}';\n"
+        if models:
+            before += (
+                f"import {{ createModels }} from '{(root / models).as_uri()}';\n"
+                "const modelsOf = createModels;\n"
+            )
+            deps += ", models: await modelsOf({ ...deps })"
+        path.write_text(
+            before
+            + "const authenticate = (req) => {\n"
+            + "  const id = req.get('X-Customer');\n  return id ? { id } : null;\n};\n"
+            + "export async function createApp(deps) {\n"
+            + f"  return create({{ ...deps, authenticate, {deps.strip(', ')} }});\n}}\n"
+        )
+        env = {"DATABASE_URL": url} if url else {"DATABASE_URL": ""}
+        with node.serve(path, env=env) as running:
+            with running.client(headers={"X-Customer": customer}) as client:
+                client.output = running.output
+                yield client
+
+    return serve
+
+
+@contextlib.contextmanager
+def version(name, shop, request):
+    app, models = APPS[name]
+    url = ""
+    if "PostgreSQL" in name:
+        url = request.getfixturevalue("database").url
+    with shop(app, url, models=models) as client:
+        yield client
+
+
+def place(client, *items, **more):
+    return client.post("/orders", json={"items": list(items), **more})
+
+
+def pay(client, order):
+    return client.post(f"/orders/{order['id']}/payment")
+
+
+def cancel(client, order):
+    return client.post(f"/orders/{order['id']}/cancellation")
+
+
+def many(sku, quantity):
+    return {"sku": sku, "quantity": quantity}
+
+
+# --- one feature, three ways ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_version_places_pays_and_cancels_alike(name, shop, request):
+    with version(name, shop, request) as client:
+        placed = place(client, many("tea", 2), POT, note="ring twice")
+        assert placed.status_code == 201
+        order = placed.json()
+        assert placed.headers["Location"] == f"/orders/{order['id']}"
+        assert order["id"].startswith("ord_")
+        assert order == {
+            "id": order["id"],
+            "customer": "ann",
+            "items": [many("tea", 2), POT],
+            "note": "ring twice",
+            "status": "open",
+            "total": 13_400,
+            "version": 1,
+        }
+        assert client.get(placed.headers["Location"]).json() == order
+        assert pay(client, order).json() == {**order, "status": "paid", "version": 2}
+        assert pay(client, order).status_code == 409
+        done = cancel(client, order).json()
+        assert done == {**order, "status": "cancelled", "version": 3}
+        assert cancel(client, order).status_code == 409
+        assert "note" not in place(client, TEA).json()
+        # cancelling gave the stock back, once: nineteen are left of twenty
+        assert place(client, many("tea", 20)).status_code == 409
+        assert place(client, many("tea", 19)).status_code == 201
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_version_refuses_alike_and_then_has_done_nothing(name, shop, request):
+    with version(name, shop, request) as client:
+        full = place(client, TEA, many("pot", 21))
+        assert full.status_code == 409
+        assert full.headers["Content-Type"].startswith("application/problem+json")
+        assert place(client, TEA, many("cup", 1)).status_code == 409
+        owes = place(client, many("pot", 8)).json()
+        assert owes["total"] == 100_000  # all that a customer may owe
+        assert place(client, TEA).json()["detail"] == "That is more than you may owe."
+        pay(client, owes)
+        assert place(client, many("tea", 20)).status_code == 201  # none were lost
+        bad = place(client, many("tea", 0), note=7)
+        assert bad.status_code == 422
+        pointers = [error["pointer"] for error in bad.json()["errors"]]
+        assert pointers == ["#/note", "#/items/0/quantity"]
+        assert client.post("/orders", content=b"{").status_code == 422  # not JSON
+        broken = {"Content-Type": "application/json"}
+        answer = client.post("/orders", content=b"{", headers=broken)
+        assert answer.status_code == 400
+        eve = {"X-Customer": "eve"}
+        theirs = client.get(f"/orders/{owes['id']}", headers=eve)
+        assert theirs.status_code == 404
+        assert client.get("/orders/none").status_code == 404
+        nobody = client.get(f"/orders/{owes['id']}", headers={"X-Customer": ""})
+        assert nobody.status_code == 401
+
+
+# --- one contract, three stores -------------------------------------------------------
+
+CONTRACT = """
+import {{ {factory} as open }} from '{store}';
+import {{ contract }} from '{contract}';
+const failed = [];
+for (const [name, check] of Object.entries(contract)) {{
+  const store = await open({{ url: '{url}', logger: console }});
+  {before}
+  try {{
+    await check(store);
+  }} catch (error) {{
+    failed.push(name);
+  }}
+  await store.close();
+}}
+console.log(JSON.stringify({{ checks: Object.keys(contract).length, failed }}));
+"""
+FACTORIES = {"sqlite": "sqliteStore", "memory": "memoryStore", "postgres": "postgresStore"}
+EMPTY = """
+  const pg = await import('pg');
+  const client = new pg.default.Client({ connectionString: process.env.DB });
+  await client.connect();
+  await client.query("DELETE FROM orders; UPDATE products SET stock = 20");
+  await client.end();
+"""
+
+
+def contract(kind: str, url: str = "", root: Path = HERE) -> list[str]:
+    """What a store does not keep of the contract."""
+    source = CONTRACT.format(
+        factory=FACTORIES[kind],
+        store=(root / "layered" / f"{kind}.mjs").as_uri(),
+        contract=(root / "layered" / "contract.mjs").as_uri(),
+        url=url,
+        before=EMPTY.replace("process.env.DB", f"'{url}'") if url else "",
+    )
+    found = json.loads(javascript(source))
+    assert found["checks"] == 7
+    return found["failed"]
+
+
+@pytest.mark.claim("architecture/repository-is-an-orm")
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_one_contract_holds_for_sqlite_memory_and_postgresql(kind, request):
+    url = request.getfixturevalue("database").url if kind == "postgres" else ""
+    assert contract(kind, url) == []
+
+
+@pytest.mark.claim("architecture/swap-the-database")
+def test_the_contract_finds_a_sum_that_postgresql_gives_as_a_string(copied, database):
+    replace(copied / "layered" / "postgres.mjs", "::integer", "")
+    failed = contract("postgres", database.url, copied)
+    assert failed[0] == "what is owed is a number, of open orders"
+
+
+def test_without_a_queue_units_mix_on_the_one_connection_of_sqlite(copied):
+    replace(copied / "layered" / "sqlite.mjs", "last.then(() => alone(work))", "alone(work)")
+    assert "units at the same time do not mix" in contract("sqlite", root=copied)
+
+
+@pytest.mark.claim("architecture/controller-maps-db-errors")
+@pytest.mark.parametrize("known", ["SQLite", "PostgreSQL"])
+def test_a_handler_that_knows_one_databases_errors_answers_500_on_the_other(
+    known, copied, shop, database
+):
+    path = copied / "onefile" / "app.postgres.mjs"
+    if known == "SQLite":  # the line as it stood before the swap
+        replace(
+            path,
+            "error.code === '23514' && error.constraint === 'in_stock'",
+            "error.message.endsWith('constraint failed: in_stock')",
+        )
+    with shop("onefile/app.postgres.mjs", database.url, root=copied) as client:
+        answer = place(client, many("tea", 21))
+        assert answer.status_code == (500 if known == "SQLite" else 409)
+        assert "constraint" not in answer.text  # nothing leaks in either case
+
+
+# --- a second way in ------------------------------------------------------------------
+
+VERSIONS = {
+    "onefile": "onefile/app.cli.mjs",
+    "mvc": "mvc/app.mjs",
+    "layered": "layered/app.mjs",
+}
+
+
+@pytest.mark.claim("architecture/mvc-is-tied-to-the-ui")
+@pytest.mark.parametrize("folder", VERSIONS)
+def test_a_command_line_and_http_are_one_shop_with_the_same_rules(folder, shop, tmp_path):
+    file = tmp_path / "shop.db"
+
+    def command(*args, code=0):
+        done = node.run(
+            f"{TOPIC}/cli.mjs", folder, *args, env={"SHOP": str(file)}, code=code
+        )
+        return json.loads(done.stdout) if code == 0 else done.stderr.strip()
+
+    order = command("ann", "place", "tea=2")
+    assert (order["status"], order["total"]) == ("open", 900)
+    assert command("ann", "place", "tea=200", code=1) == "There is not enough of it."
+    assert "items" in command("ann", "place", "tea=0", code=1) or folder == "onefile"
+    with shop(VERSIONS[folder], deps=f"path: {json.dumps(str(file))}") as client:
+        assert client.get(f"/orders/{order['id']}").json() == order
+        assert pay(client, order).json()["status"] == "paid"
+    assert command("ann", "pay", order["id"], code=1) == "It is paid."
+    assert command("ann", "cancel", order["id"])["status"] == "cancelled"
+    assert command("eve", "cancel", order["id"], code=1) == "You have no such order."
+
+
+def test_the_command_line_without_arguments_says_what_it_takes():
+    assert "place SKU=QUANTITY" in node.run(f"{TOPIC}/cli.mjs").stdout
+
+
+# --- what a change touches ------------------------------------------------------------
+
+# swap -> version -> (the file as it was, or none; as it is afterwards)
+SWAPS = {
+    "another database": {
+        "onefile": [("app.mjs", "app.postgres.mjs")],
+        "mvc": [("models.mjs", "models.postgres.mjs")],
+        "layered": [("app.mjs", "app.postgres.mjs"), (None, "postgres.mjs")],
+    },
+    "another entry": {
+        "onefile": [("app.mjs", "app.cli.mjs"), (None, "cli.mjs")],
+        "mvc": [(None, "cli.mjs")],
+        "layered": [(None, "cli.mjs")],
+    },
+}
+
+
+def numstat(before: Path | None, after: Path) -> tuple[int, int]:
+    """Lines that git counts as added and as removed."""
+    done = subprocess.run(
+        ["git", "diff", "--no-index", "--numstat", before or os.devnull, after],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr  # they differ
+    added, removed = done.stdout.split()[:2]
+    return int(added), int(removed)
+
+
+def touched(swap: str, folder: str) -> int:
+    """Lines of files that were there before: those added and those removed."""
+    return sum(
+        sum(numstat(HERE / folder / before, HERE / folder / after))
+        for before, after in SWAPS[swap][folder]
+        if before
+    )
+
+
+def test_the_rules_stay_as_they_are_only_where_they_have_a_file_of_their_own():
+    database = {folder: touched("another database", folder) for folder in VERSIONS}
+    assert database["layered"] < 15 < 60 < database["mvc"] < database["onefile"]
+    entry = {folder: touched("another entry", folder) for folder in VERSIONS}
+    assert entry["mvc"] == entry["layered"] == 0 < 60 < entry["onefile"]
+
+
+# --- rules for imports ----------------------------------------------------------------
+
+CRUISER = node.SNIPPETS / "node_modules/dependency-cruiser/bin/dependency-cruiser.mjs"
+
+
+def cruise(root: Path, code: int = 0) -> str:
+    """What dependency-cruiser says of the layered version below `root`."""
+    folder, rules = root / TOPIC / "layered", root / TOPIC / "rules.cjs"
+    args = ("--config", str(rules), "--output-type", "err", str(folder))
+    return node.run(CRUISER, *args, code=code, timeout=60).stdout
+
+
+def test_the_layered_version_keeps_its_rules():
+    assert "no dependency violations found" in cruise(node.SNIPPETS)
+
+
+VIOLATIONS = {
+    "domain": ("the-domain-knows-nobody", "./sqlite.mjs"),
+    "application": ("the-application-knows-the-domain", "express"),
+    "http": ("adapters-do-not-know-each-other", "./sqlite.mjs"),
+    "schema": ("no-circles", "./layered/sqlite.mjs"),
+}
+
+
+@pytest.mark.claim("architecture/folders-enforce-layers")
+@pytest.mark.parametrize("file", VIOLATIONS)
+def test_a_forbidden_import_runs_and_only_the_rules_find_it(file, copied, shop):
+    rule, target = VIOLATIONS[file]
+    folder = copied if file == "schema" else copied / "layered"
+    path = folder / f"{file}.mjs"
+    path.write_text(f"import '{target}';\n" + path.read_text("utf-8"), "utf-8")
+    with shop("layered/app.mjs", root=copied) as client:
+        assert place(client, TEA).status_code == 201  # Node does not mind
+    found = subprocess.run(
+        [node.binary(), CRUISER, "--config", "architecture/rules.cjs", "architecture"],
+        cwd=copied.parent, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert found.returncode > 0
+    assert f"error {rule}" in found.stdout
+
+
+# --- dependencies passed in -----------------------------------------------------------
+
+
+@pytest.mark.claim("architecture/injection-needs-a-framework")
+def test_every_dependency_of_the_layered_version_is_passed_in_by_a_parameter(shop):
+    deps = """
+      store: memoryStore(),
+      parse: (body) => ({ value: { items: [{ sku: 'pot', quantity: body.pots }] } }),
+      logger: { error: ({ error }) => console.log(`logged: ${error.message}`) },
+    """
+    memory = (HERE / "layered" / "memory.mjs").as_uri()
+    with shop(
+        "layered/app.mjs",
+        deps=deps.replace("memoryStore", f"(await import('{memory}')).memoryStore"),
+    ) as client:
+        order = client.post("/orders", json={"pots": 3}).json()
+        assert order["total"] == 37_500
+        assert client.get(f"/orders/{order['id']}").status_code == 200
+        assert client.post("/orders").status_code == 500  # the parser has no body
+        assert "logged: Cannot read properties of undefined" in client.output()
+    text = (HERE / "layered" / "app.mjs").read_text("utf-8")
+    packages = re.findall(r"from '([^.'][^']*)'", text)
+    assert packages == []  # the composition root imports our own files only
+
+
+@pytest.mark.claim("architecture/tests-need-mocks")
+def test_the_rules_are_tested_without_http_database_or_mock():
+    done = node.run(f"{TOPIC}/layered/domain.test.mjs", flags=("--test-reporter=tap",))
+    assert re.search(r"^# pass 11$", done.stdout, re.MULTILINE)
+    source = (HERE / "layered" / "domain.test.mjs").read_text("utf-8")
+    imports = re.findall(r"from '([^']+)'", source)
+    assert sorted(imports) == ["./domain.mjs", "node:assert/strict", "node:test"]
+    assert "mock" not in source
+
+
+def test_the_same_rules_hold_at_every_level():
+    lines = node.run(f"{TOPIC}/levels.mjs", timeout=60).stdout.splitlines()
+    assert len(lines) == 6
+    assert all("; 27 checks, " in line for line in lines)
+    assert sum("no double" in line for line in lines) == 5
+
+
+# --- a leak, a boundary, two writers --------------------------------------------------
+
+
+@pytest.mark.claim("architecture/rules-in-controllers")
+@pytest.mark.parametrize(
+    ("snippet", "role"), [("customers.naive.mjs", "admin"), ("customers.mjs", "customer")]
+)
+def test_a_role_in_the_body_is_stored_unless_the_input_is_named(snippet, role):
+    attack = {"email": "eve@shop.test", "name": "Eve", "role": "admin"}
+    with node.serve(f"{TOPIC}/{snippet}") as running, running.client() as client:
+        answer = client.post("/customers", json=attack)
+        assert answer.status_code == 201
+        assert answer.json() == {**attack, "role": role}
+
+
+def test_the_hardened_registration_takes_a_customer_once_and_nothing_else():
+    ann = {"email": "ann@shop.test", "name": "Ann"}
+    with node.serve(f"{TOPIC}/customers.mjs") as running, running.client() as client:
+        bad = [{}, {**ann, "name": 7}, {**ann, "name": "x" * 201}, [], {"email": ""}]
+        assert {client.post("/customers", json=b).status_code for b in bad} == {422}
+        codes = [client.post("/customers", json=ann).status_code for _ in range(2)]
+        assert codes == [201, 422]
+
+
+def halves(application: str, kind: str, url: str, path: Path) -> dict:
+    """Ten orders whose note only the database refuses: what is left of twenty tea."""
+    store = (HERE / "layered" / f"{kind}.mjs").as_uri()
+    source = f"""
+    import {{ createOrders }} from './{TOPIC}/layered/{application}';
+    import {{ {FACTORIES[kind]} as open }} from '{store}';
+    const store = await open({{ url: '{url}', path: '{path}' }});
+    const orders = createOrders(store);
+    const items = [{{ sku: 'tea', quantity: 2 }}];
+    let failed = 0;
+    for (let n = 0; n < 10; n += 1) {{
+      await orders.place('ann', {{ items, note: 'x'.repeat(501) }}).catch((error) => {{
+        if (!/short_note/.test(error.message)) throw error;
+        failed += 1;
+      }});
+    }}
+    await store.close();
+    console.log(failed);
+    """
+    assert javascript(source) == "10\n"
+    question = "SELECT stock FROM products WHERE sku = 'tea'", "SELECT count(*) FROM orders"
+    if kind == "postgres":
+        return question
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return {"stock": db.execute(question[0]).fetchone()[0]} | {
+            "orders": db.execute(question[1]).fetchone()[0]
+        }
+
+
+@pytest.mark.claim("architecture/transactions-in-repositories")
+@pytest.mark.parametrize(
+    ("application", "left"), [("application.naive.mjs", 0), ("application.mjs", 20)]
+)
+def test_an_order_that_fails_half_way_empties_the_shelf_or_leaves_it(
+    application, left, tmp_path, database
+):
+    found = halves(application, "sqlite", "", tmp_path / "shop.db")
+    assert found == {"stock": left, "orders": 0}
+    stock, orders = halves(application, "postgres", database.url, tmp_path / "none")
+    assert (database.sql(stock), database.sql(orders)) == (str(left), "0")
+
+
+@pytest.mark.parametrize("application", ["application.naive.mjs", "application.mjs"])
+def test_with_or_without_a_unit_of_work_an_order_that_is_right_is_placed(application):
+    seen = javascript(
+        f"""
+    import {{ createOrders }} from './{TOPIC}/layered/{application}';
+    import {{ memoryStore }} from './{TOPIC}/layered/memory.mjs';
+    const orders = createOrders(memoryStore());
+    const order = await orders.place('ann', {{ items: [{{ sku: 'tea', quantity: 2 }}] }});
+    console.log(order.total);
+    """
+    )
+    assert seen == "900\n"
+
+
+TWO_WRITERS = """
+import {{ createOrders }} from '{root}/layered/application.mjs';
+import {{ postgresStore }} from '{root}/layered/postgres.mjs';
+
+const store = await postgresStore({{ url: '{url}' }});
+let [begun, read] = [0, 0];
+let go;
+const both = new Promise((resolve) => (go = resolve));
+// each has read what the customer owes before either of them writes
+const unitOfWork = (work) =>
+  store.unitOfWork(({{ orders, products }}) => {{
+    begun += 1;
+    const owed = async (customer) => {{
+      const cents = await orders.owed(customer);
+      if ((read += 1) === 2) go();
+      await both;
+      return cents;
+    }};
+    return work({{ orders: {{ ...orders, owed }}, products }});
+  }});
+const {{ place }} = createOrders({{ unitOfWork }});
+const order = (sku) => place('ann', {{ items: [{{ sku, quantity: sku === 'tea' ? 20 : 8 }}] }});
+const ended = await Promise.allSettled([order('tea'), order('pot')]);
+await store.close();
+const said = ended.map(({{ reason }}) => reason?.reason ?? reason?.code ?? 'placed');
+console.log(JSON.stringify({{ said: said.sort(), begun }}));
+"""
+
+
+def two_writers(root: Path, url: str) -> dict:
+    return json.loads(javascript(TWO_WRITERS.format(root=root.as_uri(), url=url)))
+
+
+@pytest.mark.claim("architecture/transactions-isolate")
+@pytest.mark.parametrize("kind", ["naive", "hardened"])
+def test_two_writers_pass_a_limit_together_unless_they_run_as_if_alone(
+    kind, copied, database
+):
+    root = HERE
+    if kind == "naive":
+        root = copied
+        shutil.copyfile(copied / "transaction.naive.mjs", copied / "transaction.mjs")
+    found = two_writers(root, database.url)
+    owed = int(database.sql("SELECT sum(total) FROM orders WHERE status = 'open'"))
+    if kind == "naive":
+        assert found == {"said": ["placed", "placed"], "begun": 2}
+        assert owed == 109_000  # of a limit of 100 000
+    else:  # one was ended by PostgreSQL, began again, and was refused by the rule
+        assert found == {"said": ["credit", "placed"], "begun": 3}
+        assert owed <= 100_000
+
+
+def test_both_transactions_keep_all_or_nothing_and_give_the_connection_back(database):
+    seen = javascript(
+        f"""
+    import pg from 'pg';
+    import {{ transaction as hardened }} from './{TOPIC}/transaction.mjs';
+    import {{ transaction as naive }} from './{TOPIC}/transaction.naive.mjs';
+    const pool = new pg.Pool({{ connectionString: '{database.url}', max: 2 }});
+    pool.on('error', () => {{}}); // we end its connections below
+    await pool.query('CREATE TABLE t (n integer)');
+    for (const transaction of [naive, hardened]) {{
+      await transaction(pool, (client) => client.query('INSERT INTO t VALUES (1)'));
+      const fails = async (client) => {{
+        await client.query('INSERT INTO t VALUES (2)');
+        throw new Error('stop');
+      }};
+      for (let n = 0; n < 5; n += 1) await transaction(pool, fails).catch(() => {{}});
+      const cut = async (client) => {{
+        client.on('error', () => {{}});
+        await client.query('SELECT pg_terminate_backend(pg_backend_pid())');
+      }};
+      await transaction(pool, cut).catch(({{ code }}) => console.log(code));
+      console.log((await pool.query('SELECT n FROM t')).rows.length, pool.waitingCount);
+    }}
+    let tries = 0;
+    const never = async () => {{
+      tries += 1;
+      throw Object.assign(new Error('again'), {{ code: '40001' }});
+    }};
+    await hardened(pool, never, {{ tries: 3 }}).catch(({{ code }}) => console.log(code, tries));
+    await pool.end();
+    """
+    )
+    assert seen.splitlines() == ["57P01", "1 0", "57P01", "2 0", "40001 3"]
+
+
+OUTBOX = """
+import {{ DatabaseSync }} from 'node:sqlite';
+import {{ SCHEMA }} from './architecture/schema.mjs';
+import * as outbox from './architecture/{snippet}';
+
+const db = new DatabaseSync(':memory:');
+db.exec(SCHEMA);
+const told = [];
+let up = false;
+const publish = async (event) => {{
+  if (!up) throw new Error('the broker is away');
+  told.push(event.id);
+}};
+const order = (id) => ({{ id, customer: 'ann', items: [], total: 450 }});
+const placed = [];
+for (const id of ['a', 'b', 'a']) {{
+  await Promise.resolve(outbox.place({{ db, publish }}, order(id))).then(
+    () => placed.push(id),
+    () => placed.push('error'),
+  );
+}}
+await outbox.relay?.({{ db, publish }}).catch(() => {{}});
+up = true;
+await outbox.relay?.({{ db, publish }});
+await outbox.relay?.({{ db, publish }}); // nothing is left
+const stored = db.prepare('SELECT id FROM orders').all().map(({{ id }}) => id);
+console.log(JSON.stringify({{ placed, stored, told }}));
+"""
+
+
+@pytest.mark.claim("architecture/publish-after-commit")
+@pytest.mark.parametrize("snippet", ["outbox.naive.mjs", "outbox.mjs"])
+def test_events_told_after_the_write_are_lost_and_those_in_an_outbox_are_not(snippet):
+    found = json.loads(javascript(OUTBOX.format(snippet=snippet)))
+    assert found["stored"] == ["a", "b"]
+    if snippet == "outbox.naive.mjs":
+        assert found["placed"] == ["error", "error", "error"]
+        assert found["told"] == []
+    else:
+        assert found["placed"] == ["a", "b", "error"]  # the second `a` is no new one
+        assert found["told"] == ["a", "b"]
+
+
+def test_the_naive_outbox_tells_while_the_broker_is_there():
+    source = OUTBOX.format(snippet="outbox.naive.mjs").replace("up = false", "up = true")
+    assert json.loads(javascript(source))["told"] == ["a", "b"]
+
+
+def test_a_relay_that_ends_after_telling_tells_again():
+    seen = javascript(
+        OUTBOX.format(snippet="outbox.mjs").partition("const placed")[0]
+        + """
+    up = true;
+    await outbox.place({ db }, order('a'));
+    const crash = async (event) => { await publish(event); throw new Error('crash'); };
+    await outbox.relay({ db, publish: crash }).catch(() => {});
+    await outbox.relay({ db, publish });
+    console.log(told.join());
+    """
+    )
+    assert seen == "a,a\n"
