@@ -7,7 +7,7 @@ import { sqliteStore } from './sqlite.mjs';
 export async function createApp({ authenticate = () => null, ...deps } = {}) {
   const store = deps.store ?? sqliteStore(deps);
   deps.signal?.addEventListener('abort', () => store.close());
-  const orders = createOrders({ unitOfWork: store.unitOfWork });
+  const orders = createOrders(store);
   return httpApp({ ...deps, orders, authenticate });
 }
 // --8<-- [end:app]

@@ -10,7 +10,7 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
   const open = url ? postgresStore : sqliteStore;
   const store = deps.store ?? (await open({ ...deps, url }));
   deps.signal?.addEventListener('abort', () => store.close());
-  const orders = createOrders({ unitOfWork: store.unitOfWork });
+  const orders = createOrders(store);
   return httpApp({ ...deps, orders, authenticate });
 }
 // --8<-- [end:app]

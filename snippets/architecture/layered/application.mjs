@@ -4,8 +4,8 @@ import { cancel, newOrder, pay, Refused } from './domain.mjs';
 
 /** The use cases. The port is what they ask for: `unitOfWork(work)` calls
  * `work({ orders, products })`, keeps all that it wrote, or nothing, and may
- * call it again. */
-export function createOrders({ unitOfWork, newId = randomUUID }) {
+ * call it again; `read(work)` is for one question. */
+export function createOrders({ unitOfWork, read, newId = randomUUID }) {
   const change = (customer, id, rule, also = () => {}) =>
     unitOfWork(async (stores) => {
       const order = rule(await mine(stores, customer, id));
@@ -28,7 +28,7 @@ export function createOrders({ unitOfWork, newId = randomUUID }) {
       }),
     // --8<-- [end:place]
 
-    get: (customer, id) => unitOfWork((stores) => mine(stores, customer, id)),
+    get: (customer, id) => read((stores) => mine(stores, customer, id)),
     pay: (customer, id) => change(customer, id, pay),
     cancel: (customer, id) =>
       change(customer, id, cancel, ({ products }, { items }) =>

@@ -4,8 +4,8 @@ import { createOrders } from './application.mjs';
 import { sqliteStore } from './sqlite.mjs';
 
 export async function commands(deps) {
-  const { unitOfWork } = deps.store ?? sqliteStore(deps);
-  const { place, pay, cancel } = createOrders({ unitOfWork });
+  const store = deps.store ?? sqliteStore(deps);
+  const { place, pay, cancel } = createOrders(store);
   return {
     async place(customer, body) {
       const { value, errors } = parseOrder(body);

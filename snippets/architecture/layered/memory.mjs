@@ -38,7 +38,8 @@ export function memoryStore() {
     last = turn.catch(() => {});
     return turn;
   };
-  return { unitOfWork, close: async () => {} };
+  const read = async (work) => work(stores(structuredClone(data)));
+  return { unitOfWork, read, close: async () => {} };
 }
 // --8<-- [end:memory]
 

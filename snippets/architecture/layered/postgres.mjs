@@ -10,13 +10,17 @@ export async function postgresStore({ url, logger = console }) {
   pool.on('error', (error) => logger.error({ error }, 'connection lost'));
   await pool.query(SCHEMA);
 
-  const unitOfWork = (work) =>
-    transaction(pool, (client) => {
-      const sql = async (text, ...values) =>
-        (await client.query(text, values)).rows;
-      return work({ orders: ordersIn(sql), products: productsIn(sql) });
-    });
-  return { unitOfWork, close: () => pool.end() };
+  const storesIn = (client) => {
+    const sql = async (text, ...values) =>
+      (await client.query(text, values)).rows;
+    return { orders: ordersIn(sql), products: productsIn(sql) };
+  };
+  return {
+    unitOfWork: (work) =>
+      transaction(pool, (client) => work(storesIn(client))),
+    read: (work) => work(storesIn(pool)), // a statement sees no half
+    close: () => pool.end(),
+  };
 }
 // --8<-- [end:unit]
 

@@ -30,12 +30,16 @@ export function sqliteStore({ path = ':memory:' } = {}) {
   // `work` awaits, and there is one connection: without a queue the next
   // request would write into this one's transaction
   let last = Promise.resolve();
-  const unitOfWork = (work) => {
-    const turn = last.then(() => alone(work));
+  const queued = (step) => {
+    const turn = last.then(step);
     last = turn.catch(() => {});
     return turn;
   };
-  return { unitOfWork, close: () => last.then(() => db.close()) };
+  return {
+    unitOfWork: (work) => queued(() => alone(work)),
+    read: (work) => queued(() => work(stores)), // nothing half-written
+    close: () => queued(() => db.close()),
+  };
 }
 // --8<-- [end:unit]
 
