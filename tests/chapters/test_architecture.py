@@ -350,6 +350,15 @@ def test_the_rules_stay_as_they_are_only_where_they_have_a_file_of_their_own():
     assert entry["onefile"][0] > 60
 
 
+@pytest.mark.claim("architecture/layers-are-more-code")
+def test_the_same_behaviour_takes_more_lines_the_more_it_is_divided():
+    lines = node.run(f"{TOPIC}/blast.mjs").stdout
+    sizes = [int(n) for n in re.findall(r"^\w+: (\d+) lines", lines, re.MULTILINE)]
+    assert len(sizes) == 3
+    one, mvc, layered = sizes
+    assert one * 1.3 < mvc < layered
+
+
 # --- rules for imports ----------------------------------------------------------------
 
 CRUISER = node.SNIPPETS / "node_modules/dependency-cruiser/bin/dependency-cruiser.mjs"

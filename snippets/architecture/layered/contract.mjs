@@ -55,6 +55,8 @@ export const contract = {
       await products.take([{ sku: 'tea', quantity: 20 }]); // all there
     });
   },
+  // --8<-- [end:more]
+  // --8<-- [start:units]
   'units at the same time do not mix': async (store) => {
     const unit = (n) =>
       store.unitOfWork(async ({ orders }) => {
@@ -76,4 +78,4 @@ export const contract = {
     ]);
   },
 };
-// --8<-- [end:more]
+// --8<-- [end:units]

@@ -26,7 +26,9 @@ export function memoryStore() {
     },
     products: productsIn(now.products),
   });
+  // --8<-- [end:memory]
 
+  // --8<-- [start:unit]
   let last = Promise.resolve();
   const unitOfWork = (work) => {
     const turn = last.then(async () => {
@@ -41,7 +43,7 @@ export function memoryStore() {
   const read = async (work) => work(stores(structuredClone(data)));
   return { unitOfWork, read, close: async () => {} };
 }
-// --8<-- [end:memory]
+// --8<-- [end:unit]
 
 // --8<-- [start:products]
 const productsIn = (products) => ({

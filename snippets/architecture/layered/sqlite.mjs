@@ -9,10 +9,8 @@ export function sqliteStore({ path = ':memory:' } = {}) {
   const db = new DatabaseSync(path);
   db.exec(SCHEMA);
   const known = new Map();
-  const sql = (text) => {
-    if (!known.has(text)) known.set(text, db.prepare(text));
-    return known.get(text);
-  };
+  const sql = (text) =>
+    known.get(text) ?? known.set(text, db.prepare(text)).get(text);
   const stores = { orders: ordersIn(sql), products: productsIn(sql) };
 
   async function alone(work) {

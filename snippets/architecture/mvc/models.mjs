@@ -18,7 +18,9 @@ export class ModelError extends Error {
 export function createModels({ path = ':memory:' } = {}) {
   const db = new DatabaseSync(path);
   db.exec(SCHEMA);
-  const sql = (text) => db.prepare(text);
+  const known = new Map();
+  const sql = (text) =>
+    known.get(text) ?? known.set(text, db.prepare(text)).get(text);
   const atomically = (work) => {
     db.exec('BEGIN IMMEDIATE');
     try {
@@ -89,7 +91,7 @@ export function createModels({ path = ':memory:' } = {}) {
     }
     // --8<-- [end:place]
 
-    // --8<-- [start:change]
+    // --8<-- [start:find]
     static get(customer, id) {
       const row = sql(
         'SELECT * FROM orders WHERE id = ? AND customer = ?',
@@ -102,7 +104,9 @@ export function createModels({ path = ':memory:' } = {}) {
     static async find(customer, id) {
       return Order.get(customer, id);
     }
+    // --8<-- [end:find]
 
+    // --8<-- [start:change]
     static async pay(customer, id) {
       return atomically(() => Order.get(customer, id).move('paid', ['open']));
     }

@@ -84,7 +84,7 @@ export async function createModels({ url, signal } = {}) {
     }
     // --8<-- [end:place]
 
-    // --8<-- [start:change]
+    // --8<-- [start:find]
     static async get(customer, id, db) {
       const { rows } = await db.query(
         'SELECT * FROM orders WHERE id = $1 AND customer = $2',
@@ -99,7 +99,9 @@ export async function createModels({ url, signal } = {}) {
     static async find(customer, id) {
       return Order.get(customer, id, pool);
     }
+    // --8<-- [end:find]
 
+    // --8<-- [start:change]
     static async pay(customer, id) {
       return atomically(async (db) => {
         const order = await Order.get(customer, id, db);

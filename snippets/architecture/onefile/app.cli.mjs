@@ -11,7 +11,9 @@ import { SCHEMA } from '../schema.mjs';
 export function openShop({ path = ':memory:' } = {}) {
   const db = new DatabaseSync(path);
   db.exec(SCHEMA);
-  const sql = (text) => db.prepare(text);
+  const known = new Map();
+  const sql = (text) =>
+    known.get(text) ?? known.set(text, db.prepare(text)).get(text);
 
   const find = (id, user) => {
     const row = sql('SELECT * FROM orders WHERE id = ? AND customer = ?').get(
@@ -63,7 +65,9 @@ export function openShop({ path = ':memory:' } = {}) {
     });
     return find(id, user);
   };
+  // --8<-- [end:place]
 
+  // --8<-- [start:take]
   const take = (sku, quantity) => {
     const text = 'UPDATE products SET stock = stock - ? WHERE sku = ?';
     try {
@@ -73,7 +77,7 @@ export function openShop({ path = ':memory:' } = {}) {
       throw full ? new Problem(409, 'There is not enough of it.') : error;
     }
   };
-  // --8<-- [end:place]
+  // --8<-- [end:take]
 
   // --8<-- [start:change]
   const change = (status, before, also = () => {}) =>

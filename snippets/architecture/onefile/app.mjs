@@ -10,7 +10,9 @@ import { SCHEMA } from '../schema.mjs';
 export function createApp({ authenticate = () => null, ...deps } = {}) {
   const db = new DatabaseSync(deps.path ?? ':memory:');
   db.exec(SCHEMA);
-  const sql = (text) => db.prepare(text);
+  const known = new Map();
+  const sql = (text) =>
+    known.get(text) ?? known.set(text, db.prepare(text)).get(text);
   const app = express().disable('x-powered-by');
   app.use(identify(authenticate), express.json({ limit: '16kb' }));
 
@@ -64,7 +66,9 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
     });
     res.status(201).location(`/orders/${id}`).json(find(id, req.user));
   });
+  // --8<-- [end:place]
 
+  // --8<-- [start:take]
   const take = (sku, quantity) => {
     const text = 'UPDATE products SET stock = stock - ? WHERE sku = ?';
     try {
@@ -74,7 +78,7 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
       throw full ? new Problem(409, 'There is not enough of it.') : error;
     }
   };
-  // --8<-- [end:place]
+  // --8<-- [end:take]
 
   // --8<-- [start:change]
   app.get('/orders/:id', (req, res) => {

@@ -61,7 +61,9 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
       .location(`/orders/${id}`)
       .json(await find(id, req.user));
   });
+  // --8<-- [end:place]
 
+  // --8<-- [start:take]
   const take = async (db, sku, quantity) => {
     const text = 'UPDATE products SET stock = stock - $1 WHERE sku = $2';
     try {
@@ -71,7 +73,7 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
       throw full ? new Problem(409, 'There is not enough of it.') : error;
     }
   };
-  // --8<-- [end:place]
+  // --8<-- [end:take]
 
   // --8<-- [start:change]
   app.get('/orders/:id', async (req, res) => {
