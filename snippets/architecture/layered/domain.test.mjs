@@ -38,10 +38,14 @@ test('a customer owes at most a thousand euros', () => {
 
 // --8<-- [start:moves]
 const MOVES = [
-  ...[['open', pay, 'paid'], ['open', cancel, 'cancelled']], // prettier-ignore
-  ...[['paid', cancel, 'cancelled'], ['paid', pay, null]], // prettier-ignore
-  ...[['cancelled', pay, null], ['cancelled', cancel, null]], // prettier-ignore
-  ...[['shipped', pay, null], ['shipped', cancel, null]], // prettier-ignore
+  ['open', pay, 'paid'],
+  ['open', cancel, 'cancelled'],
+  ['paid', pay, null],
+  ['paid', cancel, 'cancelled'],
+  ['shipped', pay, null],
+  ['shipped', cancel, null],
+  ['cancelled', pay, null],
+  ['cancelled', cancel, null],
 ];
 for (const [status, move, after] of MOVES) {
   test(`${move.name} of what is ${status}: ${after ?? 'refused'}`, () => {

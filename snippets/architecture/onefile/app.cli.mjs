@@ -59,8 +59,8 @@ export function openShop({ path = ':memory:' } = {}) {
         throw new Problem(409, 'That is more than you may owe.');
       }
       sql(
-        `INSERT INTO orders (id, customer, items, note, status, total, version)
-         VALUES (?, ?, ?, ?, 'open', ?, 1)`,
+        `INSERT INTO orders (id, customer, items, note, status, total,
+         version) VALUES (?, ?, ?, ?, 'open', ?, 1)`,
       ).run(id, user.id, JSON.stringify(items), note ?? null, total);
     });
     return find(id, user);

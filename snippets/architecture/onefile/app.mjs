@@ -60,8 +60,8 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
         throw new Problem(409, 'That is more than you may owe.');
       }
       sql(
-        `INSERT INTO orders (id, customer, items, note, status, total, version)
-         VALUES (?, ?, ?, ?, 'open', ?, 1)`,
+        `INSERT INTO orders (id, customer, items, note, status, total,
+         version) VALUES (?, ?, ?, ?, 'open', ?, 1)`,
       ).run(id, req.user.id, JSON.stringify(items), note ?? null, total);
     });
     res.status(201).location(`/orders/${id}`).json(find(id, req.user));

@@ -51,8 +51,8 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
         throw new Problem(409, 'That is more than you may owe.');
       }
       await db.query(
-        `INSERT INTO orders (id, customer, items, note, status, total, version)
-         VALUES ($1, $2, $3, $4, 'open', $5, 1)`,
+        `INSERT INTO orders (id, customer, items, note, status, total,
+         version) VALUES ($1, $2, $3, $4, 'open', $5, 1)`,
         [id, req.user.id, JSON.stringify(items), note ?? null, total],
       );
     });
