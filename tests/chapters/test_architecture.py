@@ -505,6 +505,34 @@ def test_an_order_that_fails_half_way_empties_the_shelf_or_leaves_it(
     assert (database.sql(stock), database.sql(orders)) == (str(left), "0")
 
 
+KILLED = """
+import {{ createOrders }} from './architecture/layered/{application}';
+import {{ sqliteStore }} from './architecture/layered/sqlite.mjs';
+const store = sqliteStore({{ path: '{path}' }});
+const insert = () => process.kill(process.pid, 'SIGKILL');
+const unitOfWork = (work) =>
+  store.unitOfWork(({{ orders, products }}) =>
+    work({{ orders: {{ ...orders, insert }}, products }}));
+const items = [{{ sku: 'tea', quantity: 2 }}];
+await createOrders({{ unitOfWork }}).place('ann', {{ items }});
+"""
+
+
+@pytest.mark.parametrize(
+    ("application", "left"), [("application.naive.mjs", 18), ("application.mjs", 20)]
+)
+def test_a_process_that_is_killed_between_two_writes_keeps_half_or_nothing(
+    application, left, tmp_path
+):
+    path = tmp_path / "shop.db"
+    done = node.evaluate(KILLED.format(application=application, path=path))
+    assert done.signal == 9
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        stock = db.execute("SELECT stock FROM products WHERE sku = 'tea'").fetchone()
+        assert stock == (left,)
+        assert db.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+
+
 @pytest.mark.parametrize("application", ["application.naive.mjs", "application.mjs"])
 def test_with_or_without_a_unit_of_work_an_order_that_is_right_is_placed(application):
     seen = javascript(
@@ -604,6 +632,38 @@ def test_both_transactions_keep_all_or_nothing_and_give_the_connection_back(data
     """
     )
     assert seen.splitlines() == ["57P01", "1 0", "57P01", "2 0", "40001 3"]
+
+
+@pytest.mark.parametrize("kind", ["pool.mjs", "nobody listens"])
+def test_a_connection_that_dies_in_the_pool_ends_the_process_unless_somebody_listens(
+    kind, database
+):
+    make = (
+        f"openPool('{database.url}', {{ logger: {{ error: (e, text) => lost(text) }} }})"
+    )
+    if kind == "nobody listens":
+        make = f"new pg.Pool({{ connectionString: '{database.url}' }})"
+    done = node.evaluate(
+        f"""
+    import pg from 'pg';
+    import {{ openPool }} from './{TOPIC}/pool.mjs';
+    let lost;
+    const told = new Promise((resolve) => (lost = resolve));
+    const pool = {make};
+    const {{ rows }} = await pool.query('SELECT pg_backend_pid() AS pid'); // idle now
+    const other = new pg.Client({{ connectionString: '{database.url}' }});
+    await other.connect();
+    await other.query('SELECT pg_terminate_backend($1)', [rows[0].pid]);
+    console.log(await told);
+    console.log((await pool.query('SELECT 1 AS one')).rows[0].one);
+    await Promise.all([other.end(), pool.end()]);
+    """
+    )
+    if kind == "pool.mjs":
+        assert (done.code, done.stdout) == (0, "connection lost\n1\n")
+    else:
+        assert done.code == 1
+        assert "terminating connection due to administrator command" in done.stderr
 
 
 OUTBOX = """

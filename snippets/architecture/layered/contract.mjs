@@ -35,12 +35,14 @@ export const contract = {
   },
   // --8<-- [end:contract]
   // --8<-- [start:more]
-  'stock is never below zero': async (store) => {
+  'stock is never below zero, and comes back': async (store) => {
+    const items = (quantity) => [{ sku: 'tea', quantity }];
     const take = (quantity) =>
-      store.unitOfWork(({ products }) =>
-        products.take([{ sku: 'tea', quantity }]),
-      );
+      store.unitOfWork(({ products }) => products.take(items(quantity)));
     await take(20);
+    await assert.rejects(() => take(1), reason('no-stock'));
+    await store.unitOfWork(({ products }) => products.giveBack(items(3)));
+    await take(3);
     await assert.rejects(() => take(1), reason('no-stock'));
   },
   'a unit that fails leaves nothing': async (store) => {

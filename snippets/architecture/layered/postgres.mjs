@@ -1,13 +1,11 @@
 // --8<-- [start:unit]
-import pg from 'pg';
+import { openPool } from '../pool.mjs';
 import { SCHEMA } from '../schema.mjs';
 import { transaction } from '../transaction.mjs';
 import { Refused } from './domain.mjs';
 
-export async function postgresStore({ url, logger = console }) {
-  const pool = new pg.Pool({ connectionString: url, max: 10 });
-  // a connection that dies in the pool would otherwise end the process
-  pool.on('error', (error) => logger.error({ error }, 'connection lost'));
+export async function postgresStore({ url, logger }) {
+  const pool = openPool(url, { logger });
   await pool.query(SCHEMA);
 
   const storesIn = (client) => {

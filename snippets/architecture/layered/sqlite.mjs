@@ -6,7 +6,7 @@ import { SCHEMA } from '../schema.mjs';
 import { Refused } from './domain.mjs';
 
 export function sqliteStore({ path = ':memory:' } = {}) {
-  const db = new DatabaseSync(path);
+  const db = new DatabaseSync(path, { timeout: 2_000 });
   db.exec(SCHEMA);
   const known = new Map();
   const sql = (text) =>

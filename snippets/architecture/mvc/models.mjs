@@ -16,7 +16,7 @@ export class ModelError extends Error {
 
 /** Models that know their rules and how they are stored, and no HTTP. */
 export function createModels({ path = ':memory:' } = {}) {
-  const db = new DatabaseSync(path);
+  const db = new DatabaseSync(path, { timeout: 2_000 });
   db.exec(SCHEMA);
   const known = new Map();
   const sql = (text) =>

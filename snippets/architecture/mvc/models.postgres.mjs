@@ -1,6 +1,6 @@
 // --8<-- [start:setup]
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
+import { openPool } from '../pool.mjs';
 import { SCHEMA } from '../schema.mjs';
 import { transaction } from '../transaction.mjs';
 
@@ -14,10 +14,8 @@ export class ModelError extends Error {
 }
 
 /** Models that know their rules and how they are stored, and no HTTP. */
-export async function createModels({ url, signal } = {}) {
-  const connectionString = url ?? process.env.DATABASE_URL;
-  const pool = new pg.Pool({ connectionString, max: 10 });
-  pool.on('error', (error) => console.error('connection lost', error));
+export async function createModels({ url, signal, logger } = {}) {
+  const pool = openPool(url ?? process.env.DATABASE_URL, { logger });
   signal?.addEventListener('abort', () => pool.end());
   await pool.query(SCHEMA);
   const atomically = (work) => transaction(pool, work);

@@ -9,7 +9,7 @@ import { SCHEMA } from '../schema.mjs';
 
 /** What the handlers did, without their requests and responses. */
 export function openShop({ path = ':memory:' } = {}) {
-  const db = new DatabaseSync(path);
+  const db = new DatabaseSync(path, { timeout: 2_000 });
   db.exec(SCHEMA);
   const known = new Map();
   const sql = (text) =>

@@ -8,7 +8,7 @@ import { identify, parseOrder, Problem, problems } from '../edge.mjs';
 import { SCHEMA } from '../schema.mjs';
 
 export function createApp({ authenticate = () => null, ...deps } = {}) {
-  const db = new DatabaseSync(deps.path ?? ':memory:');
+  const db = new DatabaseSync(deps.path ?? ':memory:', { timeout: 2_000 });
   db.exec(SCHEMA);
   const known = new Map();
   const sql = (text) =>

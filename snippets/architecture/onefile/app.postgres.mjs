@@ -1,15 +1,14 @@
 // --8<-- [start:setup]
 import express from 'express';
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
 import { identify, parseOrder, Problem, problems } from '../edge.mjs';
+import { openPool } from '../pool.mjs';
 import { SCHEMA } from '../schema.mjs';
 import { transaction } from '../transaction.mjs';
 
 export async function createApp({ authenticate = () => null, ...deps } = {}) {
   const url = deps.url ?? process.env.DATABASE_URL;
-  const pool = new pg.Pool({ connectionString: url, max: 10 });
-  pool.on('error', (error) => console.error('connection lost', error));
+  const pool = openPool(url, deps);
   deps.signal?.addEventListener('abort', () => pool.end());
   await pool.query(SCHEMA);
   const app = express().disable('x-powered-by');
