@@ -870,8 +870,8 @@ def test_who_writes_one_row_together_begins_again(copied, server):
         "of an order, eight writers of one row, serializable", source=SOURCE, above=1.05,
     )  # fmt: skip
     evidence.hold(
-        f"{TOPIC}/given-up-of-eight", most["failed"], "orders",
-        "of eighty given up after eight attempts, eight writers of one row",
+        f"{TOPIC}/given-up-of-eight", most["failed"], "of eighty",
+        "orders given up after eight attempts, eight writers of one row",
         source=SOURCE, below=40,
     )  # fmt: skip
     drawing, axes = figure.plot(5.9, 2.8)
