@@ -16,7 +16,7 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
   app.post('/orders/:id/cancellation', orders.cancel);
 
   app.use((error, req, res, next) => {
-    if (!error.reason) return next(error);
+    if (!(error instanceof models.ModelError)) return next(error);
     const status = error.reason === 'none' ? 404 : 409;
     return next(new Problem(status, error.message));
   });

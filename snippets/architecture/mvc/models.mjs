@@ -133,6 +133,6 @@ export function createModels({ path = ':memory:' } = {}) {
       return this;
     }
   }
-  return { Order, Product };
+  return { Order, Product, ModelError };
 }
 // --8<-- [end:change]

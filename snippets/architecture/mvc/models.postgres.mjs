@@ -130,6 +130,6 @@ export async function createModels({ url, signal, logger } = {}) {
       return this;
     }
   }
-  return { Order, Product };
+  return { Order, Product, ModelError };
 }
 // --8<-- [end:change]
