@@ -401,7 +401,7 @@ def test_a_forbidden_import_runs_and_only_the_rules_find_it(file, copied, shop):
 def test_every_dependency_of_the_layered_version_is_passed_in_by_a_parameter(shop):
     deps = """
       store: memoryStore(),
-      parse: (body) => ({ value: { items: [{ sku: 'pot', quantity: body.pots }] } }),
+      parseOrder: (body) => ({ value: { items: [{ sku: 'pot', quantity: body.pots }] } }),
       logger: { error: ({ error }) => console.log(`logged: ${error.message}`) },
     """
     memory = (HERE / "layered" / "memory.mjs").as_uri()

@@ -1,20 +1,25 @@
 // --8<-- [start:http]
 import express from 'express';
-import { identify, parseOrder, Problem, problems } from '../edge.mjs';
+import {
+  identify,
+  parseOrder as parse,
+  Problem,
+  problems,
+} from '../edge.mjs';
 import { Refused } from './domain.mjs';
 
 /** HTTP in, HTTP out. What an order may do is not known here. */
 export function httpApp({
   orders,
   authenticate,
-  parse = parseOrder,
+  parseOrder = parse,
   ...deps
 }) {
   const app = express().disable('x-powered-by');
   app.use(identify(authenticate), express.json({ limit: '16kb' }));
 
   app.post('/orders', async (req, res) => {
-    const { value, errors } = parse(req.body);
+    const { value, errors } = parseOrder(req.body);
     if (errors) throw new Problem(422, 'That is no order.', { errors });
     const order = await orders.place(req.user.id, value);
     res.status(201).location(`/orders/${order.id}`).json(shown(order));

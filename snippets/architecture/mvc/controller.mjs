@@ -1,11 +1,11 @@
 // --8<-- [start:controller]
-import { parseOrder, Problem } from '../edge.mjs';
+import { parseOrder as parse, Problem } from '../edge.mjs';
 import { orderView } from './view.mjs';
 
 /** Asks a model, chooses a view. Skinny, as its advocates want it. */
-export const ordersController = ({ Order, parse = parseOrder }) => ({
+export const ordersController = ({ Order, parseOrder = parse }) => ({
   async create(req, res) {
-    const { value, errors } = parse(req.body);
+    const { value, errors } = parseOrder(req.body);
     if (errors) throw new Problem(422, 'That is no order.', { errors });
     const { items, note } = value;
     const order = await Order.place({ customer: req.user.id, items, note });
