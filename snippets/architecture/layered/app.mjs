@@ -1,0 +1,13 @@
+// --8<-- [start:app]
+import { createOrders } from './application.mjs';
+import { httpApp } from './http.mjs';
+import { sqliteStore } from './sqlite.mjs';
+
+/** The composition root: the only place that knows all the parts. */
+export async function createApp({ authenticate = () => null, ...deps } = {}) {
+  const store = deps.store ?? sqliteStore(deps);
+  deps.signal?.addEventListener('abort', () => store.close());
+  const orders = createOrders(store);
+  return httpApp({ ...deps, orders, authenticate });
+}
+// --8<-- [end:app]

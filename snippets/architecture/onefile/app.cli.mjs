@@ -1,0 +1,132 @@
+/* eslint-disable n/no-unsupported-features/node-builtins -- node:sqlite is
+   a release candidate on Node 24, and warns on 22 */
+// --8<-- [start:setup]
+import express from 'express';
+import { randomUUID } from 'node:crypto';
+import { DatabaseSync } from 'node:sqlite';
+import { identify, parseOrder, Problem, problems } from '../edge.mjs';
+import { SCHEMA } from '../schema.mjs';
+
+/** What the handlers did, without their requests and responses. */
+export function openShop({ path = ':memory:' } = {}) {
+  const db = new DatabaseSync(path, { timeout: 2_000 });
+  db.exec(SCHEMA);
+  const known = new Map();
+  const sql = (text) =>
+    known.get(text) ?? known.set(text, db.prepare(text)).get(text);
+
+  const find = (id, user) => {
+    const row = sql('SELECT * FROM orders WHERE id = ? AND customer = ?').get(
+      id,
+      user.id,
+    );
+    if (!row) throw new Problem(404, 'You have no such order.');
+    const note = row.note ?? undefined;
+    return { ...row, items: JSON.parse(row.items), note };
+  };
+  const atomically = (work) => {
+    db.exec('BEGIN IMMEDIATE');
+    try {
+      work();
+      db.exec('COMMIT');
+    } catch (error) {
+      db.exec('ROLLBACK');
+      throw error;
+    }
+  };
+  // --8<-- [end:setup]
+
+  // --8<-- [start:place]
+  const place = (body, user) => {
+    const { value, errors } = parseOrder(body);
+    if (errors) throw new Problem(422, 'That is no order.', { errors });
+    const { items, note } = value;
+    const id = `ord_${randomUUID()}`;
+    let total = 0;
+    atomically(() => {
+      for (const { sku, quantity } of items) {
+        const price = 'SELECT price FROM products WHERE sku = ?';
+        const product = sql(price).get(sku);
+        if (!product) throw new Problem(409, `There is no ${sku}.`);
+        total += quantity * product.price;
+        take(sku, quantity);
+      }
+      const { owed } = sql(
+        `SELECT coalesce(sum(total), 0) AS owed FROM orders
+         WHERE customer = ? AND status = 'open'`,
+      ).get(user.id);
+      if (owed + total > 100_000) {
+        throw new Problem(409, 'That is more than you may owe.');
+      }
+      sql(
+        `INSERT INTO orders (id, customer, items, note, status, total,
+         version) VALUES (?, ?, ?, ?, 'open', ?, 1)`,
+      ).run(id, user.id, JSON.stringify(items), note ?? null, total);
+    });
+    return find(id, user);
+  };
+  // --8<-- [end:place]
+
+  // --8<-- [start:take]
+  const take = (sku, quantity) => {
+    const text = 'UPDATE products SET stock = stock - ? WHERE sku = ?';
+    try {
+      sql(text).run(quantity, sku);
+    } catch (error) {
+      const full = error.message.endsWith('constraint failed: in_stock');
+      throw full ? new Problem(409, 'There is not enough of it.') : error;
+    }
+  };
+  // --8<-- [end:take]
+
+  // --8<-- [start:change]
+  const change = (status, before, also = () => {}) =>
+    function changed(id, user) {
+      atomically(() => {
+        const order = find(id, user);
+        if (!before.includes(order.status)) {
+          throw new Problem(409, `It is ${order.status}.`);
+        }
+        sql(
+          `UPDATE orders SET status = ?, version = version + 1
+           WHERE id = ?`,
+        ).run(status, order.id);
+        also(order);
+      });
+      return find(id, user);
+    };
+  const pay = change('paid', ['open']);
+  const giveBack = ({ items }) => {
+    const text = 'UPDATE products SET stock = stock + ? WHERE sku = ?';
+    for (const { sku, quantity } of items) sql(text).run(quantity, sku);
+  };
+  const cancel = change('cancelled', ['open', 'paid'], giveBack);
+
+  return { place, find, pay, cancel };
+}
+// --8<-- [end:change]
+
+// --8<-- [start:app]
+export function createApp({ authenticate = () => null, ...deps } = {}) {
+  const shop = openShop(deps);
+  const app = express().disable('x-powered-by');
+  app.use(identify(authenticate), express.json({ limit: '16kb' }));
+
+  app.post('/orders', (req, res) => {
+    const order = shop.place(req.body, req.user);
+    res.status(201).location(`/orders/${order.id}`).json(order);
+  });
+  app.get('/orders/:id', (req, res) => {
+    res.json(shop.find(req.params.id, req.user));
+  });
+  app.post('/orders/:id/payment', (req, res) => {
+    res.json(shop.pay(req.params.id, req.user));
+  });
+  app.post('/orders/:id/cancellation', (req, res) => {
+    res.json(shop.cancel(req.params.id, req.user));
+  });
+
+  app.use(problems(deps));
+  return app;
+}
+// --8<-- [end:app]

@@ -1,0 +1,976 @@
+"""What docs/chapters/architecture.md says, run."""
+
+import contextlib
+import json
+import re
+import secrets
+import shutil
+import sqlite3
+import statistics
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab import evidence, figure, node, process, services
+
+TOPIC = "architecture"
+SOURCE = "tests/chapters/test_architecture.py"
+HERE = node.SNIPPETS / TOPIC
+TEA, POT = {"sku": "tea", "quantity": 1}, {"sku": "pot", "quantity": 1}
+
+
+def javascript(source: str, timeout: float = 30) -> str:
+    done = node.evaluate(source, timeout)
+    assert done.code == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One PostgreSQL for the tests of this file; they take a database each."""
+    if why := services.missing("postgresql"):
+        pytest.skip(why)
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # it outlives the test that happens to start it
+            patch.delenv(process.TOKEN)
+            running = stack.enter_context(services.postgres())
+        yield running
+
+
+class Database:
+    """A database of one test: `url`, and `sql(statement)` as lab.services has it."""
+
+    def __init__(self, server) -> None:
+        self.name = f"shop_{secrets.token_hex(4)}"
+        server.sql(f"CREATE DATABASE {self.name}")
+        self.url = server.url.rpartition("/")[0] + f"/{self.name}"
+        self._sql = type(server).sql
+
+    def sql(self, statement: str) -> str:
+        return self._sql(self, statement)
+
+
+@pytest.fixture
+def database(server):
+    return Database(server)
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the chapter's snippets, to be changed; gives its folder."""
+    target = tmp_path / "snippets" / TOPIC
+    shutil.copytree(HERE, target)
+    (target.parent / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+    return target
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert text.count(old) == 1, f"{path.name} has {text.count(old)} of {old!r}"
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+# what is served, by version and store: the app's module, and its models if another's
+APPS = {
+    "one file, SQLite": ("onefile/app.mjs", None),
+    "one file for a CLI, SQLite": ("onefile/app.cli.mjs", None),
+    "one file, PostgreSQL": ("onefile/app.postgres.mjs", None),
+    "MVC, SQLite": ("mvc/app.mjs", None),
+    "MVC, PostgreSQL": ("mvc/app.mjs", "mvc/models.postgres.mjs"),
+    "layered, SQLite": ("layered/app.mjs", None),
+    "layered, PostgreSQL": ("layered/app.postgres.mjs", None),
+}
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Serves a version as a customer sees it: a client that says who it is. The
+    module that wraps the app passes the dependencies; `deps` is JavaScript."""
+
+    @contextlib.contextmanager
+    def serve(app, url="", deps="", models=None, root=HERE, customer="ann"):
+        path = tmp_path / f"serve-{secrets.token_hex(4)}.mjs"
+        before = f"import {{ createApp as create }} from '{(root / app).as_uri()}';\n"
+        if models:
+            before += (
+                f"import {{ createModels }} from '{(root / models).as_uri()}';\n"
+                "const modelsOf = createModels;\n"
+            )
+            deps += ", models: await modelsOf({ ...deps })"
+        path.write_text(
+            before
+            + "const authenticate = (req) => {\n"
+            + "  const id = req.get('X-Customer');\n  return id ? { id } : null;\n};\n"
+            + "export async function createApp(deps) {\n"
+            + f"  return create({{ ...deps, authenticate, {deps.strip(', ')} }});\n}}\n"
+        )
+        env = {"DATABASE_URL": url} if url else {"DATABASE_URL": ""}
+        with node.serve(path, env=env) as running:
+            with running.client(headers={"X-Customer": customer}) as client:
+                client.output = running.output
+                yield client
+
+    return serve
+
+
+@contextlib.contextmanager
+def version(name, shop, request):
+    app, models = APPS[name]
+    url = ""
+    if "PostgreSQL" in name:
+        url = request.getfixturevalue("database").url
+    with shop(app, url, models=models) as client:
+        yield client
+
+
+def place(client, *items, **more):
+    return client.post("/orders", json={"items": list(items), **more})
+
+
+def pay(client, order):
+    return client.post(f"/orders/{order['id']}/payment")
+
+
+def cancel(client, order):
+    return client.post(f"/orders/{order['id']}/cancellation")
+
+
+def many(sku, quantity):
+    return {"sku": sku, "quantity": quantity}
+
+
+# --- one feature, three ways ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_version_places_pays_and_cancels_alike(name, shop, request):
+    with version(name, shop, request) as client:
+        placed = place(client, many("tea", 2), POT, note="ring twice")
+        assert placed.status_code == 201
+        order = placed.json()
+        assert placed.headers["Location"] == f"/orders/{order['id']}"
+        assert order["id"].startswith("ord_")
+        assert order == {
+            "id": order["id"],
+            "customer": "ann",
+            "items": [many("tea", 2), POT],
+            "note": "ring twice",
+            "status": "open",
+            "total": 13_400,
+            "version": 1,
+        }
+        assert client.get(placed.headers["Location"]).json() == order
+        assert pay(client, order).json() == {**order, "status": "paid", "version": 2}
+        assert pay(client, order).status_code == 409
+        done = cancel(client, order).json()
+        assert done == {**order, "status": "cancelled", "version": 3}
+        assert cancel(client, order).status_code == 409
+        assert "note" not in place(client, TEA).json()
+        # cancelling gave the stock back, once: nineteen are left of twenty
+        assert place(client, many("tea", 20)).status_code == 409
+        assert place(client, many("tea", 19)).status_code == 201
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_version_refuses_alike_and_then_has_done_nothing(name, shop, request):
+    with version(name, shop, request) as client:
+        full = place(client, TEA, many("pot", 21))
+        assert full.status_code == 409
+        assert full.headers["Content-Type"].startswith("application/problem+json")
+        assert place(client, TEA, many("cup", 1)).status_code == 409
+        owes = place(client, many("pot", 8)).json()
+        assert owes["total"] == 100_000  # all that a customer may owe
+        assert place(client, TEA).json()["detail"] == "That is more than you may owe."
+        pay(client, owes)
+        assert place(client, many("tea", 20)).status_code == 201  # none were lost
+        bad = place(client, many("tea", 0), note=7)
+        assert bad.status_code == 422
+        pointers = [error["pointer"] for error in bad.json()["errors"]]
+        assert pointers == ["#/note", "#/items/0/quantity"]
+        assert client.post("/orders", content=b"{").status_code == 422  # not JSON
+        broken = {"Content-Type": "application/json"}
+        answer = client.post("/orders", content=b"{", headers=broken)
+        assert answer.status_code == 400
+        eve = {"X-Customer": "eve"}
+        theirs = client.get(f"/orders/{owes['id']}", headers=eve)
+        assert theirs.status_code == 404
+        assert client.get("/orders/none").status_code == 404
+        nobody = client.get(f"/orders/{owes['id']}", headers={"X-Customer": ""})
+        assert nobody.status_code == 401
+
+
+# --- one contract, three stores -------------------------------------------------------
+
+CONTRACT = """
+import {{ {factory} as open }} from '{store}';
+import {{ contract }} from '{contract}';
+const failed = [];
+for (const [name, check] of Object.entries(contract)) {{
+  const store = await open({{ url: '{url}', logger: console }});
+  {before}
+  try {{
+    await check(store);
+  }} catch (error) {{
+    failed.push(name);
+  }}
+  await store.close();
+}}
+console.log(JSON.stringify({{ checks: Object.keys(contract).length, failed }}));
+"""
+FACTORIES = {
+    "sqlite": "sqliteStore",
+    "memory": "memoryStore",
+    "postgres": "postgresStore",
+}
+EMPTY = """
+  const pg = await import('pg');
+  const client = new pg.default.Client({ connectionString: process.env.DB });
+  await client.connect();
+  await client.query("DELETE FROM orders; UPDATE products SET stock = 20");
+  await client.end();
+"""
+
+
+def contract(kind: str, url: str = "", root: Path = HERE) -> list[str]:
+    """What a store does not keep of the contract."""
+    source = CONTRACT.format(
+        factory=FACTORIES[kind],
+        store=(root / "layered" / f"{kind}.mjs").as_uri(),
+        contract=(root / "layered" / "contract.mjs").as_uri(),
+        url=url,
+        before=EMPTY.replace("process.env.DB", f"'{url}'") if url else "",
+    )
+    found = json.loads(javascript(source))
+    assert found["checks"] == 7
+    return found["failed"]
+
+
+@pytest.mark.claim("architecture/repository-is-an-orm")
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_one_contract_holds_for_sqlite_memory_and_postgresql(kind, request):
+    url = request.getfixturevalue("database").url if kind == "postgres" else ""
+    assert contract(kind, url) == []
+
+
+@pytest.mark.claim("architecture/swap-the-database")
+def test_the_contract_finds_a_sum_that_postgresql_gives_as_a_string(copied, database):
+    replace(copied / "layered" / "postgres.mjs", "::integer", "")
+    failed = contract("postgres", database.url, copied)
+    assert failed[0] == "what is owed is a number, of open orders"
+
+
+def test_without_a_queue_units_mix_on_the_one_connection_of_sqlite(copied):
+    replace(
+        copied / "layered" / "sqlite.mjs",
+        "const turn = last.then(step)",
+        "const turn = Promise.resolve().then(step)",
+    )
+    assert "units at the same time do not mix" in contract("sqlite", root=copied)
+
+
+@pytest.mark.claim("architecture/controller-maps-db-errors")
+@pytest.mark.parametrize("known", ["SQLite", "PostgreSQL"])
+def test_a_handler_that_knows_one_databases_errors_answers_500_on_the_other(
+    known, copied, shop, database
+):
+    path = copied / "onefile" / "app.postgres.mjs"
+    if known == "SQLite":  # the line as it stood before the swap
+        replace(
+            path,
+            "error.code === '23514' && error.constraint === 'in_stock'",
+            "error.message.endsWith('constraint failed: in_stock')",
+        )
+    with shop("onefile/app.postgres.mjs", database.url, root=copied) as client:
+        answer = place(client, many("tea", 21))
+        assert answer.status_code == (500 if known == "SQLite" else 409)
+        assert "constraint" not in answer.text  # nothing leaks in either case
+
+
+# --- a second way in ------------------------------------------------------------------
+
+VERSIONS = {
+    "onefile": "onefile/app.cli.mjs",
+    "mvc": "mvc/app.mjs",
+    "layered": "layered/app.mjs",
+}
+
+
+@pytest.mark.claim("architecture/mvc-is-tied-to-the-ui")
+@pytest.mark.parametrize("folder", VERSIONS)
+def test_a_command_line_and_http_are_one_shop_with_the_same_rules(folder, shop, tmp_path):
+    file = tmp_path / "shop.db"
+
+    def command(*args, code=0):
+        done = node.run(
+            f"{TOPIC}/cli.mjs", folder, *args, env={"SHOP": str(file)}, code=code
+        )
+        return json.loads(done.stdout) if code == 0 else done.stderr.strip()
+
+    order = command("ann", "place", "tea=2")
+    assert (order["status"], order["total"]) == ("open", 900)
+    assert command("ann", "place", "tea=200", code=1) == "There is not enough of it."
+    assert "items" in command("ann", "place", "tea=0", code=1) or folder == "onefile"
+    with shop(VERSIONS[folder], deps=f"path: {json.dumps(str(file))}") as client:
+        assert client.get(f"/orders/{order['id']}").json() == order
+        assert pay(client, order).json()["status"] == "paid"
+    assert command("ann", "pay", order["id"], code=1) == "It is paid."
+    assert command("ann", "cancel", order["id"])["status"] == "cancelled"
+    assert command("eve", "cancel", order["id"], code=1) == "You have no such order."
+
+
+def test_the_command_line_without_arguments_says_what_it_takes():
+    assert "place SKU=QUANTITY" in node.run(f"{TOPIC}/cli.mjs").stdout
+
+
+# --- what a change touches ------------------------------------------------------------
+
+
+def touched(change: str) -> dict[str, tuple[int, int]]:
+    """By version: lines added and removed in files that were there, and in new ones."""
+    found = re.findall(
+        rf"^{change}, (\w+): (\d+) touched, (\d+) new$",
+        node.run(f"{TOPIC}/blast.mjs").stdout,
+        re.MULTILINE,
+    )
+    return {folder: (int(old), int(new)) for folder, old, new in found}
+
+
+@pytest.mark.claim("architecture/rules-in-controllers")
+def test_the_rules_stay_as_they_are_only_where_they_have_a_file_of_their_own():
+    database, entry = touched("another database"), touched("another entry")
+    (one, _), (mvc, _), (layered, adapter) = database.values()
+    assert list(database) == list(entry) == list(VERSIONS)
+    assert layered < 15 < adapter  # the composition root; the new adapter is new
+    assert mvc > 60
+    assert one > 60
+    # a tie: models without HTTP are as good as an application layer here
+    assert entry["mvc"][0] == entry["layered"][0] == 0
+    assert entry["onefile"][0] > 60
+
+
+@pytest.mark.claim("architecture/layers-are-more-code")
+def test_the_same_behaviour_takes_more_lines_the_more_it_is_divided():
+    lines = node.run(f"{TOPIC}/blast.mjs").stdout
+    sizes = [int(n) for n in re.findall(r"^\w+: (\d+) lines", lines, re.MULTILINE)]
+    assert len(sizes) == 3
+    one, mvc, layered = sizes
+    assert one * 1.3 < mvc < layered
+
+
+# --- rules for imports ----------------------------------------------------------------
+
+CRUISER = node.SNIPPETS / "node_modules/dependency-cruiser/bin/dependency-cruiser.mjs"
+
+
+def test_the_layered_version_keeps_its_rules():
+    done = node.run(CRUISER, "--config", f"{TOPIC}/rules.cjs", TOPIC, timeout=60)
+    assert "no dependency violations found" in done.stdout
+
+
+VIOLATIONS = {
+    "domain": ("the-domain-knows-nobody", "./sqlite.mjs"),
+    "application": ("the-application-knows-the-domain", "express"),
+    "http": ("adapters-do-not-know-each-other", "./sqlite.mjs"),
+    "schema": ("no-circles", "./layered/sqlite.mjs"),
+}
+
+
+@pytest.mark.claim("architecture/folders-enforce-layers")
+@pytest.mark.parametrize("file", VIOLATIONS)
+def test_a_forbidden_import_runs_and_only_the_rules_find_it(file, copied, shop):
+    rule, target = VIOLATIONS[file]
+    folder = copied if file == "schema" else copied / "layered"
+    path = folder / f"{file}.mjs"
+    path.write_text(f"import '{target}';\n" + path.read_text("utf-8"), "utf-8")
+    with shop("layered/app.mjs", root=copied) as client:
+        assert place(client, TEA).status_code == 201  # Node does not mind
+    found = subprocess.run(
+        [node.binary(), CRUISER, "--config", "architecture/rules.cjs", "architecture"],
+        cwd=copied.parent, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert found.returncode > 0
+    assert f"error {rule}" in found.stdout
+
+
+# --- dependencies passed in -----------------------------------------------------------
+
+
+@pytest.mark.claim("architecture/injection-needs-a-framework")
+def test_every_dependency_of_the_layered_version_is_passed_in_by_a_parameter(shop):
+    deps = """
+      store: memoryStore(),
+      parseOrder: (body) => ({ value: { items: [{ sku: 'pot', quantity: body.pots }] } }),
+      logger: { error: ({ error }) => console.log(`logged: ${error.message}`) },
+    """
+    memory = (HERE / "layered" / "memory.mjs").as_uri()
+    with shop(
+        "layered/app.mjs",
+        deps=deps.replace("memoryStore", f"(await import('{memory}')).memoryStore"),
+    ) as client:
+        order = client.post("/orders", json={"pots": 3}).json()
+        assert order["total"] == 37_500
+        assert client.get(f"/orders/{order['id']}").status_code == 200
+        assert client.post("/orders").status_code == 500  # the parser has no body
+        assert "logged: Cannot read properties of undefined" in client.output()
+    text = (HERE / "layered" / "app.mjs").read_text("utf-8")
+    packages = re.findall(r"from '([^.'][^']*)'", text)
+    assert packages == []  # the composition root imports our own files only
+
+
+@pytest.mark.claim("architecture/tests-need-mocks")
+def test_the_rules_are_tested_without_http_database_or_mock():
+    done = node.run(f"{TOPIC}/layered/domain.test.mjs", flags=("--test-reporter=tap",))
+    assert re.search(r"^# pass 11$", done.stdout, re.MULTILINE)
+    source = (HERE / "layered" / "domain.test.mjs").read_text("utf-8")
+    imports = re.findall(r"from '([^']+)'", source)
+    assert sorted(imports) == ["./domain.mjs", "node:assert/strict", "node:test"]
+    assert "mock" not in source
+
+
+def test_the_same_rules_hold_at_every_level():
+    lines = node.run(f"{TOPIC}/levels.mjs", timeout=60).stdout.splitlines()
+    assert len(lines) == 6
+    assert all("; 18 checks, " in line for line in lines)
+    assert sum("no double" in line for line in lines) == 5
+
+
+# --- a leak, a boundary, two writers --------------------------------------------------
+
+
+@pytest.mark.claim("architecture/layers-keep-input-out")
+@pytest.mark.parametrize(
+    ("snippet", "role"), [("customers.naive.mjs", "admin"), ("customers.mjs", "customer")]
+)
+def test_a_role_in_the_body_is_stored_unless_the_input_is_named(snippet, role):
+    attack = {"email": "eve@shop.test", "name": "Eve", "role": "admin"}
+    with node.serve(f"{TOPIC}/{snippet}") as running, running.client() as client:
+        answer = client.post("/customers", json=attack)
+        assert answer.status_code == 201
+        assert answer.json() == {**attack, "role": role}
+
+
+def test_the_hardened_registration_takes_a_customer_once_and_nothing_else():
+    ann = {"email": "ann@shop.test", "name": "Ann"}
+    with node.serve(f"{TOPIC}/customers.mjs") as running, running.client() as client:
+        bad = [{}, {**ann, "name": 7}, {**ann, "name": "x" * 201}, [], {"email": ""}]
+        assert {client.post("/customers", json=b).status_code for b in bad} == {422}
+        codes = [client.post("/customers", json=ann).status_code for _ in range(2)]
+        assert codes == [201, 422]
+
+
+def halves(application: str, kind: str, url: str, path: Path) -> dict:
+    """Ten orders whose note only the database refuses: what is left of twenty tea."""
+    store = (HERE / "layered" / f"{kind}.mjs").as_uri()
+    source = f"""
+    import {{ createOrders }} from './{TOPIC}/layered/{application}';
+    import {{ {FACTORIES[kind]} as open }} from '{store}';
+    const store = await open({{ url: '{url}', path: '{path}' }});
+    const orders = createOrders(store);
+    const items = [{{ sku: 'tea', quantity: 2 }}];
+    let failed = 0;
+    for (let n = 0; n < 10; n += 1) {{
+      await orders.place('ann', {{ items, note: 'x'.repeat(501) }}).catch((error) => {{
+        if (!/short_note/.test(error.message)) throw error;
+        failed += 1;
+      }});
+    }}
+    await store.close();
+    console.log(failed);
+    """
+    assert javascript(source) == "10\n"
+    question = (
+        "SELECT stock FROM products WHERE sku = 'tea'",
+        "SELECT count(*) FROM orders",
+    )
+    if kind == "postgres":
+        return question
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return {"stock": db.execute(question[0]).fetchone()[0]} | {
+            "orders": db.execute(question[1]).fetchone()[0]
+        }
+
+
+@pytest.mark.claim("architecture/transactions-in-repositories")
+@pytest.mark.parametrize(
+    ("application", "left"), [("application.naive.mjs", 0), ("application.mjs", 20)]
+)
+def test_an_order_that_fails_half_way_empties_the_shelf_or_leaves_it(
+    application, left, tmp_path, database
+):
+    found = halves(application, "sqlite", "", tmp_path / "shop.db")
+    assert found == {"stock": left, "orders": 0}
+    stock, orders = halves(application, "postgres", database.url, tmp_path / "none")
+    assert (database.sql(stock), database.sql(orders)) == (str(left), "0")
+
+
+KILLED = """
+import {{ createOrders }} from './architecture/layered/{application}';
+import {{ sqliteStore }} from './architecture/layered/sqlite.mjs';
+const store = sqliteStore({{ path: '{path}' }});
+const insert = () => process.kill(process.pid, 'SIGKILL');
+const unitOfWork = (work) =>
+  store.unitOfWork(({{ orders, products }}) =>
+    work({{ orders: {{ ...orders, insert }}, products }}));
+const items = [{{ sku: 'tea', quantity: 2 }}];
+await createOrders({{ unitOfWork }}).place('ann', {{ items }});
+"""
+
+
+@pytest.mark.parametrize(
+    ("application", "left"), [("application.naive.mjs", 18), ("application.mjs", 20)]
+)
+def test_a_process_that_is_killed_between_two_writes_keeps_half_or_nothing(
+    application, left, tmp_path
+):
+    path = tmp_path / "shop.db"
+    done = node.evaluate(KILLED.format(application=application, path=path))
+    assert done.signal == 9
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        stock = db.execute("SELECT stock FROM products WHERE sku = 'tea'").fetchone()
+        assert stock == (left,)
+        assert db.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("application", ["application.naive.mjs", "application.mjs"])
+def test_with_or_without_a_unit_of_work_an_order_that_is_right_is_placed(application):
+    seen = javascript(
+        f"""
+    import {{ createOrders }} from './{TOPIC}/layered/{application}';
+    import {{ memoryStore }} from './{TOPIC}/layered/memory.mjs';
+    const orders = createOrders(memoryStore());
+    const order = await orders.place('ann', {{ items: [{{ sku: 'tea', quantity: 2 }}] }});
+    console.log(order.total);
+    """
+    )
+    assert seen == "900\n"
+
+
+TWO_WRITERS = """
+import {{ createOrders }} from '{root}/layered/application.mjs';
+import {{ postgresStore }} from '{root}/layered/postgres.mjs';
+
+const store = await postgresStore({{ url: '{url}' }});
+let [begun, read] = [0, 0];
+let go;
+const both = new Promise((resolve) => (go = resolve));
+// each has read what the customer owes before either of them writes
+const unitOfWork = (work) =>
+  store.unitOfWork(({{ orders, products }}) => {{
+    begun += 1;
+    const owed = async (customer) => {{
+      const cents = await orders.owed(customer);
+      if ((read += 1) === 2) go();
+      await {until};
+      return cents;
+    }};
+    return work({{ orders: {{ ...orders, owed }}, products }});
+  }});
+const {{ place }} = createOrders({{ unitOfWork }});
+const order = (sku) => place('ann', {{ items: [{{ sku, quantity: sku === 'tea' ? 20 : 8 }}] }});
+const ended = await Promise.allSettled([order('tea'), order('pot')]);
+await store.close();
+const said = ended.map(({{ reason }}) => reason?.reason ?? reason?.code ?? 'placed');
+console.log(JSON.stringify({{ said: said.sort(), begun }}));
+"""
+
+
+def two_writers(root: Path, url: str, until: str = "both") -> dict:
+    source = TWO_WRITERS.format(root=root.as_uri(), url=url, until=until)
+    return json.loads(javascript(source))
+
+
+def owed(database: Database) -> int:
+    return int(database.sql("SELECT sum(total) FROM orders WHERE status = 'open'"))
+
+
+@pytest.fixture
+def read_committed(copied):
+    """The chapter's snippets, with PostgreSQL's default in the place of serializable."""
+    shutil.copyfile(copied / "transaction.naive.mjs", copied / "transaction.mjs")
+    return copied
+
+
+@pytest.mark.claim("architecture/transactions-isolate")
+def test_at_the_default_level_two_writers_pass_a_limit_together(read_committed, database):
+    found = two_writers(read_committed, database.url)
+    assert found == {"said": ["placed", "placed"], "begun": 2}
+    assert owed(database) == 109_000  # of a limit of 100 000
+
+
+@pytest.mark.claim("architecture/transactions-isolate")
+def test_as_if_alone_one_of_two_writers_begins_again_and_is_refused(database):
+    found = two_writers(HERE, database.url)
+    assert found == {"said": ["credit", "placed"], "begun": 3}
+    assert owed(database) <= 100_000
+
+
+def test_a_lock_that_every_writer_takes_keeps_the_limit_at_the_default_level(
+    read_committed, database
+):
+    replace(
+        read_committed / "layered" / "postgres.mjs",
+        "  async owed(customer) {\n",
+        "  async owed(customer) {\n"
+        "    await sql('SELECT pg_advisory_xact_lock(hashtext($1))', customer);\n",
+    )
+    # the second cannot read before the first is done, so nobody waits for both
+    found = two_writers(read_committed, database.url, "null")
+    assert found == {"said": ["credit", "placed"], "begun": 2}
+
+
+def test_both_transactions_keep_all_or_nothing_and_give_the_connection_back(database):
+    seen = javascript(
+        f"""
+    import pg from 'pg';
+    import {{ transaction as hardened }} from './{TOPIC}/transaction.mjs';
+    import {{ transaction as naive }} from './{TOPIC}/transaction.naive.mjs';
+    const pool = new pg.Pool({{ connectionString: '{database.url}', max: 2 }});
+    pool.on('error', () => {{}}); // we end its connections below
+    await pool.query('CREATE TABLE t (n integer)');
+    for (const transaction of [naive, hardened]) {{
+      await transaction(pool, (client) => client.query('INSERT INTO t VALUES (1)'));
+      const fails = async (client) => {{
+        await client.query('INSERT INTO t VALUES (2)');
+        throw new Error('stop');
+      }};
+      for (let n = 0; n < 5; n += 1) await transaction(pool, fails).catch(() => {{}});
+      const cut = async (client) => {{
+        client.on('error', () => {{}});
+        await client.query('SELECT pg_terminate_backend(pg_backend_pid())');
+      }};
+      await transaction(pool, cut).catch(({{ code }}) => console.log(code));
+      console.log((await pool.query('SELECT n FROM t')).rows.length, pool.waitingCount);
+    }}
+    let tries = 0;
+    const never = async () => {{
+      tries += 1;
+      throw Object.assign(new Error('again'), {{ code: '40001' }});
+    }};
+    await hardened(pool, never, {{ tries: 3 }}).catch(({{ code }}) => console.log(code, tries));
+    await pool.end();
+    """
+    )
+    assert seen.splitlines() == ["57P01", "1 0", "57P01", "2 0", "40001 3"]
+
+
+@pytest.mark.parametrize("kind", ["pool.mjs", "nobody listens"])
+def test_a_connection_that_dies_in_the_pool_ends_the_process_unless_somebody_listens(
+    kind, database
+):
+    make = (
+        f"openPool('{database.url}', {{ logger: {{ error: (e, text) => lost(text) }} }})"
+    )
+    if kind == "nobody listens":
+        make = f"new pg.Pool({{ connectionString: '{database.url}' }})"
+    done = node.evaluate(
+        f"""
+    import pg from 'pg';
+    import {{ openPool }} from './{TOPIC}/pool.mjs';
+    let lost;
+    const told = new Promise((resolve) => (lost = resolve));
+    const pool = {make};
+    const {{ rows }} = await pool.query('SELECT pg_backend_pid() AS pid'); // idle now
+    const other = new pg.Client({{ connectionString: '{database.url}' }});
+    await other.connect();
+    await other.query('SELECT pg_terminate_backend($1)', [rows[0].pid]);
+    console.log(await told);
+    console.log((await pool.query('SELECT 1 AS one')).rows[0].one);
+    await Promise.all([other.end(), pool.end()]);
+    """
+    )
+    if kind == "pool.mjs":
+        assert (done.code, done.stdout) == (0, "connection lost\n1\n")
+    else:
+        assert done.code == 1
+        assert "terminating connection due to administrator command" in done.stderr
+
+
+OUTBOX = """
+import {{ DatabaseSync }} from 'node:sqlite';
+import {{ SCHEMA }} from './architecture/schema.mjs';
+import * as outbox from './architecture/{snippet}';
+
+const db = new DatabaseSync(':memory:');
+db.exec(SCHEMA);
+const told = [];
+let up = false;
+const publish = async (event) => {{
+  if (!up) throw new Error('the broker is away');
+  told.push(event.id);
+}};
+const order = (id) => ({{ id, customer: 'ann', items: [], total: 450 }});
+const placed = [];
+for (const id of ['a', 'b', 'a']) {{
+  await Promise.resolve(outbox.place({{ db, publish }}, order(id))).then(
+    () => placed.push(id),
+    () => placed.push('error'),
+  );
+}}
+await outbox.relay?.({{ db, publish }}).catch(() => {{}});
+up = true;
+await outbox.relay?.({{ db, publish }});
+await outbox.relay?.({{ db, publish }}); // nothing is left
+const stored = db.prepare('SELECT id FROM orders').all().map(({{ id }}) => id);
+console.log(JSON.stringify({{ placed, stored, told }}));
+"""
+
+
+@pytest.mark.claim("architecture/publish-after-commit")
+@pytest.mark.parametrize("snippet", ["outbox.naive.mjs", "outbox.mjs"])
+def test_events_told_after_the_write_are_lost_and_those_in_an_outbox_are_not(snippet):
+    found = json.loads(javascript(OUTBOX.format(snippet=snippet)))
+    assert found["stored"] == ["a", "b"]
+    if snippet == "outbox.naive.mjs":
+        assert found["placed"] == ["error", "error", "error"]
+        assert found["told"] == []
+    else:
+        assert found["placed"] == ["a", "b", "error"]  # the second `a` is no new one
+        assert found["told"] == ["a", "b"]
+
+
+def test_the_naive_outbox_tells_while_the_broker_is_there():
+    source = OUTBOX.format(snippet="outbox.naive.mjs").replace("up = false", "up = true")
+    assert json.loads(javascript(source))["told"] == ["a", "b"]
+
+
+def test_a_relay_that_ends_after_telling_tells_again():
+    seen = javascript(
+        OUTBOX.format(snippet="outbox.mjs").partition("const placed")[0]
+        + """
+    up = true;
+    await outbox.place({ db }, order('a'));
+    const crash = async (event) => { await publish(event); throw new Error('crash'); };
+    await outbox.relay({ db, publish: crash }).catch(() => {});
+    await outbox.relay({ db, publish });
+    console.log(told.join());
+    """
+    )
+    assert seen == "a,a\n"
+
+
+# --- measured and recorded --------------------------------------------------------------
+
+
+def mutants(suite: str, folder: Path) -> dict[str, int]:
+    """StrykerJS changes domain.mjs, a mutant at a time; counts by what became of it."""
+    folder.mkdir()
+    for name in ("domain.mjs", suite):
+        shutil.copyfile(HERE / "layered" / name, folder / name)
+    (folder / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+    config = {
+        "testRunner": "command",
+        "commandRunner": {"command": f"{node.binary()} {suite}"},
+        "plugins": [],
+        "mutate": ["domain.mjs"],
+        "reporters": ["json"],
+        "jsonReporter": {"fileName": "report.json"},
+        "concurrency": 2,
+        "tempDirName": "sandbox",
+        "ignorePatterns": ["node_modules"],
+        "allowConsoleColors": False,
+    }
+    (folder / "stryker.config.json").write_text(json.dumps(config))
+    stryker = node.SNIPPETS / "node_modules/@stryker-mutator/core/bin/stryker.js"
+    subprocess.run(
+        [node.binary(), stryker, "run"], cwd=folder, check=True, timeout=60,
+        capture_output=True,
+    )  # fmt: skip
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    found = [m["status"] for m in report["files"]["domain.mjs"]["mutants"]]
+    return {status: found.count(status) for status in set(found)}
+
+
+def covered(suite: str) -> str:
+    """Lines, branches and functions of domain.mjs that a suite runs, in percent."""
+    done = node.run(
+        HERE / "layered" / suite,
+        flags=(
+            "--experimental-test-coverage",
+            "--test-coverage-include=**/domain.mjs",
+            "--test-reporter=tap",
+        ),
+    )
+    row = re.search(r"domain\.mjs\s+\|([^\n]+?)\|\s*\n", done.stdout)
+    return " ".join(row[1].split())
+
+
+def test_both_suites_cover_all_of_the_domain():
+    suites = ("domain.test.mjs", "domain.naive.test.mjs")
+    assert {covered(suite) for suite in suites} == {"100.00 | 100.00 | 100.00"}
+
+
+@pytest.mark.timing  # it counts; but StrykerJS keeps both cores busy for a while
+@pytest.mark.claim("architecture/covered-is-tested")
+def test_a_suite_that_covers_everything_lets_mutants_live(tmp_path):
+    killed = {}
+    for suite, name in (("domain.test.mjs", "all"), ("domain.naive.test.mjs", "naive")):
+        found = mutants(suite, tmp_path / name)
+        assert set(found) <= {"Killed", "Survived"}
+        killed[name] = found["Killed"], sum(found.values())
+    assert killed["all"][0] == killed["all"][1]
+    for name, said in (("all", "that asks for values"), ("naive", "that covers alike")):
+        evidence.hold(
+            f"{TOPIC}/mutation-{name}",
+            100 * killed[name][0] / killed[name][1],
+            "%",
+            f"mutants of the domain killed by the suite {said}",
+            source=SOURCE,
+            **({"above": 99} if name == "all" else {"below": 90}),
+        )
+    evidence.hold(
+        f"{TOPIC}/mutants", killed["all"][1], "mutants",
+        "that StrykerJS makes of the domain", source=SOURCE, above=30,
+    )  # fmt: skip
+
+
+WRITERS = """
+import {{ createOrders }} from '{root}/layered/application.mjs';
+import {{ postgresStore }} from '{root}/layered/postgres.mjs';
+
+const store = await postgresStore({{ url: '{url}' }});
+let begun = 0;
+const unitOfWork = (work) =>
+  store.unitOfWork((stores) => {{
+    begun += 1;
+    return work(stores);
+  }});
+const {{ place }} = createOrders({{ unitOfWork }});
+const found = [];
+for (const writers of [1, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8]) {{
+  begun = 0;
+  let failed = 0;
+  const one = async (n) => {{
+    for (let order = 0; order < 10; order += 1) {{
+      const items = [{{ sku: 'tea', quantity: 1 }}];
+      await place(`customer-${{n}}`, {{ items }}).catch((error) => {{
+        if (error.code !== '40001') throw error;
+        failed += 1;
+      }});
+    }}
+  }};
+  await Promise.all(Array.from({{ length: writers }}, (_, n) => one(n)));
+  found.push({{ writers, orders: writers * 10, begun, failed }});
+}}
+await store.close();
+console.log(JSON.stringify(found));
+"""
+
+
+@pytest.mark.timing
+def test_who_writes_one_row_together_begins_again(read_committed, server):
+    found = {}
+    for kind, root in (("serializable", HERE), ("read committed", read_committed)):
+        database = Database(server)
+        javascript(
+            "import { postgresStore } from '" + (HERE / "layered/postgres.mjs").as_uri()
+            + f"';\nawait (await postgresStore({{ url: '{database.url}' }})).close();"
+        )  # fmt: skip
+        database.sql("UPDATE products SET stock = 100000")
+        source = WRITERS.format(root=root.as_uri(), url=database.url)
+        found[kind] = json.loads(javascript(source, 60))
+        sold = sum(row["orders"] - row["failed"] for row in found[kind])
+        # whatever was given up, nothing was half written
+        assert database.sql("SELECT stock FROM products WHERE sku = 'tea'") == str(
+            100_000 - sold
+        )
+        assert database.sql("SELECT count(*) FROM orders") == str(sold)
+    at_once = (1, 2, 4, 8)
+    attempts, failed = {}, {}
+    for kind, rows in found.items():
+        for row in rows:
+            key = kind, row["writers"]
+            attempts.setdefault(key, []).append(row["begun"] / row["orders"])
+            failed.setdefault(key, []).append(row["failed"])
+    assert attempts["serializable", 1] == [1, 1, 1]
+    assert all(attempts["read committed", n] == [1, 1, 1] for n in at_once)
+    evidence.hold(
+        f"{TOPIC}/attempts-of-eight", attempts["serializable", 8], "attempts",
+        "of an order, eight writers of one row, serializable", source=SOURCE, above=1.05,
+    )  # fmt: skip
+    evidence.hold(
+        f"{TOPIC}/given-up-of-eight", failed["serializable", 8], "of eighty",
+        "orders given up after eight attempts, eight writers of one row",
+        source=SOURCE, below=40,
+    )  # fmt: skip
+    lines = {
+        kind: [statistics.median(attempts[kind, n]) for n in at_once] for kind in found
+    }
+    drawing, axes = figure.plot(5.9, 2.8)
+    for (kind, values), marker in zip(lines.items(), "os", strict=True):
+        axes.plot(at_once, values, marker=marker, label=kind)
+    axes.set(xlabel="writers at once", ylabel="attempts per order", ylim=(0, None))
+    axes.set_xticks(at_once)
+    axes.legend(loc="lower right", ncols=2)
+    figure.publish(
+        f"{TOPIC}/writers",
+        drawing,
+        "Attempts per order against writers that take the same product at once, on "
+        "PostgreSQL. Read committed stays at one attempt, since the second waits for "
+        "the row. Serializable begins at one and rises above it with two writers and "
+        "more.",
+        {"writers": at_once, **lines},
+        source=SOURCE,
+    )
+
+
+IN_TURN = """
+const versions = {versions};
+const item = '{{"items":[{{"sku":"tea","quantity":1}}]}}';
+const ask = {{
+  read: ({{ url, id }}) => fetch(`${{url}}/orders/${{id}}`, {{
+    headers: {{ 'X-Customer': 'ann' }},
+  }}),
+  place: ({{ url }}, n) => fetch(`${{url}}/orders`, {{
+    method: 'POST',
+    headers: {{ 'X-Customer': `c${{n}}`, 'Content-Type': 'application/json' }},
+    body: item,
+  }}),
+}};
+const took = {{ read: {{}}, place: {{}} }};
+for (let n = -20; n < 125; n += 1) {{
+  for (const what of ['read', 'place']) {{
+    for (const [version, server] of Object.entries(versions)) {{
+      const begun = performance.now();
+      const answer = await ask[what](server, n);
+      await answer.arrayBuffer();
+      if (!answer.ok) throw new Error(`${{version}}: ${{answer.status}}`);
+      const time = performance.now() - begun;
+      if (n >= 0) (took[what][version] ??= []).push(time); // the others warm up
+    }}
+  }}
+}}
+console.log(JSON.stringify(took));
+"""
+
+
+@pytest.mark.timing
+@pytest.mark.claim("architecture/layers-cost-performance")
+def test_on_postgresql_the_way_through_the_layers_is_a_small_part(shop, server):
+    """Median time of reading and of placing an order, the versions asked in turn."""
+    versions = {}
+    with contextlib.ExitStack() as stack:
+        for name in ("one file", "MVC", "layered"):
+            app, models = APPS[f"{name}, PostgreSQL"]
+            database = Database(server)
+            client = stack.enter_context(shop(app, database.url, models=models))
+            database.sql("UPDATE products SET stock = 100000")
+            id = place(client, TEA).json()["id"]
+            versions[name] = {"url": str(client.base_url).rstrip("/"), "id": id}
+        source = IN_TURN.format(versions=json.dumps(versions))
+        took = json.loads(javascript(source, 60))
+    for what, times in took.items():
+        blocks = [slice(n, n + 25) for n in range(0, 125, 25)]
+        evidence.hold(
+            f"{TOPIC}/{what}-on-postgresql",
+            [
+                statistics.median(times["layered"][block])
+                / statistics.median(times["one file"][block])
+                for block in blocks
+            ],
+            "×",
+            f"median time to {what} an order on PostgreSQL, layered against one file",
+            source=SOURCE,
+            below=3,
+        )
