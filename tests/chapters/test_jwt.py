@@ -3,13 +3,11 @@
 import base64
 import contextlib
 import json
-import os
-import subprocess
 
 import httpx
 import pytest
 
-from lab import browser, node, process
+from lab import browser, node
 
 TOPIC = "jwt"
 SOURCE = "tests/chapters/test_jwt.py"
@@ -1012,8 +1010,8 @@ import {{ createApp as create }} from '{app}';
 const stolen = [];
 const orders = [];
 let app;
-const tls = {{ key: readFileSync('{folder}/key.pem'), cert: readFileSync('{folder}/cert.pem') }};
-const server = createServer(tls, (req, res) => {{
+const pem = readFileSync('{tls}');
+const server = createServer({{ key: pem, cert: pem }}, (req, res) => {{
   const host = req.headers.host.split(':')[0];
   if (req.url === '/page') {{
     res.setHeader('Content-Type', 'text/html').end('<title>a page</title><body>');
@@ -1033,37 +1031,6 @@ server.listen(process.env.PORT, '127.0.0.1', async () => {{
 }});
 process.once('SIGTERM', () => {{ server.close(); server.closeAllConnections(); }});
 """
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    """A real browser that knows *.test; skips where there is none. Its profile lets
-    other sites send cookies, as most people's do."""
-    try:
-        path = browser.executable()
-    except browser.BrowserError as why:
-        pytest.skip(str(why))
-    from playwright.sync_api import sync_playwright
-
-    profile = tmp_path_factory.mktemp("profile")
-    (profile / "Default").mkdir()
-    (profile / "Default" / "Preferences").write_text(
-        json.dumps({"profile": {"cookie_controls_mode": 0}})
-    )
-    flags = [*browser.FLAGS, "--host-resolver-rules=MAP *.test 127.0.0.1"]
-    with contextlib.ExitStack() as stack:
-        outer = os.environ.pop(process.TOKEN, None)  # it outlives the first test
-        try:
-            playwright = stack.enter_context(sync_playwright())
-            context = playwright.chromium.launch_persistent_context(
-                profile, executable_path=path, args=flags, ignore_https_errors=True
-            )
-            stack.callback(context.close)
-            context.set_default_timeout(20_000)
-        finally:
-            if outer is not None:
-                os.environ[process.TOKEN] = outer
-        yield context
 
 
 LOGIN = """async (body) => {
@@ -1087,36 +1054,25 @@ FORM = """(action) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-            "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
-            "-subj", "/CN=shop.test", "-addext",
-            "subjectAltName=DNS:shop.test,DNS:blog.shop.test,DNS:evil.test",
-        ],
-        check=True, capture_output=True, timeout=20,
-    )  # fmt: skip
-    return folder
-
-
 @pytest.fixture
-def site(chromium, certificate, tmp_path):
+def site(named_hosts, tmp_path):
     """Serves the hosts around one app; gives the page of somebody who has logged in
     at shop.test, and `host(name)`: its address."""
+
+    tls = browser.certificate(tmp_path, "shop.test", "blog.shop.test", "evil.test")
 
     @contextlib.contextmanager
     def serve(snippet: str):
         path = tmp_path / "hosts.mjs"
-        path.write_text(HOSTS.format(app=uri(snippet), folder=certificate, check=CHECK))
+        path.write_text(HOSTS.format(app=uri(snippet), tls=tls, check=CHECK))
         with node.serve(path, env=ENV) as server:
 
             def host(name: str) -> str:
                 return f"https://{name}:{server.port}"
 
-            page = chromium.new_page()
+            context = named_hosts()
+            context.set_default_timeout(20_000)
+            page = context.new_page()
             try:
                 page.goto(f"{host('shop.test')}/page")
                 assert page.evaluate(LOGIN, ANN) in (200, 204)
@@ -1125,7 +1081,7 @@ def site(chromium, certificate, tmp_path):
                 # closed in the middle of a navigation, a page may never answer
                 page.goto("about:blank")
                 page.close()
-                chromium.clear_cookies()
+                context.clear_cookies()
 
     return serve
 
@@ -1201,3 +1157,66 @@ def test_in_a_browser_a_cookie_of_more_than_4096_bytes_is_not_kept(site):
     with site("shop.mjs") as (page, _host):
         assert page.evaluate(COOKIE, 4096) is True
         assert page.evaluate(COOKIE, 4097) is False
+
+
+# --- where tokens meet the REST chapter's orders --------------------------------------
+
+ORDERS = """
+import {{ generateKeyPairSync }} from 'node:crypto';
+import {{ createAuthenticate }} from '{jwt}/authenticate.mjs';
+import {{ createTokens }} from '{jwt}/tokens.mjs';
+import {{ Unavailable, away }} from '{jwt}/unavailable.mjs';
+import {{ createVerifier }} from '{jwt}/verify.mjs';
+import {{ createApp as create }} from '{rest}/orders.mjs';
+import {{ Problem }} from '{rest}/problem.mjs';
+
+const names = {{ issuer: 'https://id.shop.test', audience: 'https://api.shop.test' }};
+const pair = () => generateKeyPairSync('ec', {{ namedCurve: 'P-256' }});
+const ours = pair();
+const keys = new Map([['k1', {{ alg: 'ES256', public: ours.publicKey }}]]);
+const revoked = async ({{ sid }}) => (sid === 'redis is away' ? away() : sid === 'gone');
+const who = createAuthenticate({{ verify: createVerifier({{ ...names, keys }}), revoked }});
+// an outage of ours is no reason to throw a good token away
+const authenticate = (req) =>
+  who(req).catch((error) => {{
+    if (!(error instanceof Unavailable)) throw error;
+    throw new Problem(503, 'Try again.', {{ headers: {{ 'Retry-After': '5' }} }});
+  }});
+const signed = (privateKey, more, id, sid) =>
+  createTokens({{ ...names, ...more, key: {{ kid: 'k1', alg: 'ES256', private: privateKey }} }})({{ id, sid }});
+console.log(JSON.stringify({{
+  ann: signed(ours.privateKey, {{}}, 'ann', 's-1'),
+  bob: signed(ours.privateKey, {{}}, 'bob', 's-2'),
+  forged: signed(pair().privateKey, {{}}, 'ann', 's-1'),
+  elsewhere: signed(ours.privateKey, {{ audience: 'https://files.shop.test' }}, 'ann', 's-1'),
+  revoked: signed(ours.privateKey, {{}}, 'ann', 'gone'),
+  asked: signed(ours.privateKey, {{}}, 'ann', 'redis is away'),
+}}));
+export function createApp(deps) {{ return create({{ ...deps, authenticate }}); }}
+"""
+
+
+def test_tokens_say_whose_the_orders_of_the_rest_chapter_are(tmp_path):
+    folder = node.resolve("jwt/verify.mjs").parent.parent.as_uri()
+    path = tmp_path / "app.mjs"
+    path.write_text(ORDERS.format(jwt=f"{folder}/jwt", rest=f"{folder}/rest-apis"))
+    body = {"items": [{"sku": "tea", "quantity": 2}]}
+    with node.serve(path) as server, server.client() as c:
+        tokens = json.loads(server.output().splitlines()[0])
+
+        def ask(name: str, method: str = "POST", at: str = "/orders", **more):
+            headers = {"Idempotency-Key": name, "Authorization": f"Bearer {tokens[name]}"}
+            return c.request(method, at, headers=headers, **more)
+
+        mine = ask("ann", json=body)
+        assert (mine.status_code, mine.json()["customer"]) == (201, "ann")
+        at = mine.headers["Location"]
+        assert ask("ann", "GET", at).status_code == 200
+        assert ask("bob", "GET", at).status_code == 404
+        for name in ("forged", "elsewhere", "revoked"):
+            refused = ask(name, json=body)
+            assert (refused.status_code, refused.json()["status"]) == (401, 401), name
+        assert c.get(at).status_code == 401
+        outage = ask("asked", json=body)
+        assert (outage.status_code, outage.headers["Retry-After"]) == (503, "5")
+        assert len(ask("ann", "GET").json()["items"]) == 1
