@@ -69,7 +69,7 @@ def test(args) -> int:
     """The gates, the deterministic tests in parallel, what they executed, then
     alone whatever is timed, the notebooks, and the site with their results. Goes on
     after a failed step."""
-    from lab.repeat import DETERMINISTIC, SITE, TIMED, only
+    from lab.repeat import DETERMINISTIC, SITE, SITE_WORKERS, TIMED, WORKERS, only
 
     topic = _topic(args.topic)
     coverage = BUILD / "coverage"
@@ -81,13 +81,13 @@ def test(args) -> int:
         (
             "deterministic tests",
             lambda: _pytest(
-                "-n2", f"-m{DETERMINISTIC}", *only(topic), GUIDE_COVERAGE=str(coverage)
+                WORKERS, f"-m{DETERMINISTIC}", *only(topic), GUIDE_COVERAGE=str(coverage)
             ),
         ),
         ("every shown line ran", lambda: _unexecuted(topic)),
         ("timed tests", lambda: _pytest(f"-m{TIMED}", *only(topic))),
         ("notebooks", lambda: _notebooks(topic)),
-        ("site", lambda: _pytest("-n2", f"-m{SITE}", *only(topic))),
+        ("site", lambda: _pytest(*SITE_WORKERS, f"-m{SITE}", *only(topic))),
     )
     failed = []
     for name, step in steps:

@@ -22,6 +22,10 @@ from lab import BUILD, ROOT, node, notebook, process
 DETERMINISTIC = "not timing and not site and not binder"
 TIMED = "timing and not binder"
 SITE = "site"  # after the notebooks, whose results its pages show
+# They wait a good deal, for processes and timers: a third keeps two cores busy.
+WORKERS = "-n3"
+# one test at a time: by default the two longest, neighbours, go to one worker
+SITE_WORKERS = ("-n2", "--dist=loadgroup")
 NOTEBOOKS = ("-p", "nbmake.pytest_plugin", "--nbmake", "--overwrite")
 LOGS = BUILD / "repeat"
 
@@ -67,8 +71,8 @@ def kinds(topic: str | None, times: int | None = None) -> list[Kind]:
         Kind("timed, idle", times or 10, (f"-m{TIMED}", *chosen)),
         Kind("timed, one core busy", times or 5, (f"-m{TIMED}", *chosen), busy=True),
         Kind("notebooks", times or 3, (*NOTEBOOKS, *books)),
-        Kind("deterministic", times or 2, ("-n2", f"-m{DETERMINISTIC}", *chosen)),
-        Kind("site", times or 2, ("-n2", f"-m{SITE}", *chosen)),
+        Kind("deterministic", times or 2, (WORKERS, f"-m{DETERMINISTIC}", *chosen)),
+        Kind("site", times or 2, (*SITE_WORKERS, f"-m{SITE}", *chosen)),
     ]
 
 
