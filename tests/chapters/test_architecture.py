@@ -974,3 +974,43 @@ def test_on_postgresql_the_way_through_the_layers_is_a_small_part(shop, server):
             source=SOURCE,
             below=3,
         )
+
+
+# --- where layers meet the REST, validation and limiter chapters ----------------------
+
+
+@pytest.mark.parametrize("chapter", ["rest-apis", "validation"])
+def test_another_chapters_parser_is_one_more_adapter_of_the_layers(shop, chapter):
+    parser = node.resolve(f"{chapter}/order.mjs").as_uri()
+    deps = f"parseOrder: (await import('{parser}')).parseOrder"
+    with shop("layered/app.mjs", deps=deps) as ann:
+        assert place(ann, TEA).json()["customer"] == "ann"
+        for more, pointer in (
+            ({"status": "paid"}, "#/status"),
+            ({"customer": "bob"}, "#/customer"),
+            ({"note": 5}, "#/note"),
+        ):
+            refused = place(ann, TEA, **more)
+            assert refused.status_code == 422
+            errors = refused.json()["errors"]
+            assert pointer in [error["pointer"] for error in errors]
+
+
+def test_a_limiter_before_the_layers_spends_no_stock(tmp_path):
+    """The limiter knows nothing of the layers, and they nothing of it."""
+    limiter = node.resolve("rate-limiting/api.mjs").as_uri()
+    layered = (HERE / "layered/app.mjs").as_uri()
+    path = tmp_path / "limited.mjs"
+    path.write_text(
+        f"""
+import {{ createApp as limited }} from '{limiter}';
+import {{ createApp as layered }} from '{layered}';
+export async function createApp({{ signal }}) {{
+  const authenticate = () => ({{ id: 'ann' }});
+  return limited({{ limit: 3 }}).use(await layered({{ signal, authenticate }}));
+}}
+"""
+    )
+    with node.serve(path) as server, server.client() as ann:
+        answers = [place(ann, TEA).status_code for _ in range(5)]
+    assert answers == [201] * 3 + [429] * 2
