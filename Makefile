@@ -10,11 +10,12 @@ E ?=
 UV := .uv/bin/uv
 RUN := .venv/bin/python -m lab
 UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
+AGENTS := snippets/observability/agents
 # npm and node come from PyPI with everything else
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat bench lighthouse notebook hooks site clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat bench lighthouse notebook hooks site heavy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,7 +25,8 @@ setup: .venv/.ready snippets/node_modules/.ready ## install what the locks name,
 serve: setup ## the guide on 127.0.0.1:8000 with live reload (PORT=)
 	@$(RUN) serve --port $(PORT)
 
-test: setup ## everything (TOPIC= for one chapter)
+# only two chapters have tests that want more than set-up gives
+test: setup $(if $(filter-out hardening observability,$(TOPIC)),,heavy) ## everything (TOPIC= for one chapter)
 	@$(RUN) test $(TOPIC)
 
 pages: setup ## the fast gates, nothing is run
@@ -60,6 +62,8 @@ hooks: setup ## check what is committed, at each git commit
 site: setup ## build the site into site/
 	@$(RUN) site
 
+heavy: setup $(foreach tool,ddapm wapiti,tests/tools/$(tool)/.venv/.ready) $(AGENTS)/node_modules/.ready ## what tests marked heavy need (make test calls it)
+
 clean: ## remove what was made; set-up and work/ stay
 	rm -rf build site
 
@@ -85,4 +89,15 @@ snippets/node_modules/.ready: $(NPM_LOCKS) | .venv/.ready
 tests/lighthouse/node_modules/.ready: tests/lighthouse/package.json tests/lighthouse/package-lock.json | .venv/.ready
 	@echo "set-up: Lighthouse, as locked"
 	@cd tests/lighthouse && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed in tests/lighthouse — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@touch $@
+
+# each wants versions that the guide's environment cannot have, so each has its own
+tests/tools/%/.venv/.ready: tests/tools/%/uv.lock | .uv/.ready
+	@echo "set-up: $*, as locked"
+	@$(UV) sync --frozen --quiet --project tests/tools/$* || { echo "set-up: 'uv sync --frozen' failed in tests/tools/$* — is the package index reachable?" >&2; exit 1; }
+	@touch $@
+
+$(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.json | .venv/.ready
+	@echo "set-up: the agents of observability (290 MB), as locked"
+	@cd $(AGENTS) && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed in $(AGENTS) — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
 	@touch $@

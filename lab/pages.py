@@ -43,7 +43,7 @@ DESCRIPTION = range(30, 156)  # characters
 CLAIMS, FIGURES, PAIRS, FOLLOW_UPS = 7, 4, 2, 10  # at least
 WORDS = 2200  # of open text, at most
 
-_SKIP = {"node_modules", "_specimens", "__pycache__", ".ipynb_checkpoints"}
+_SKIP = {"node_modules", ".venv", "_specimens", "__pycache__", ".ipynb_checkpoints"}
 _SUFFIXES = (".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".py", ".css")
 _FILES = ("mkdocs.yml", "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md")
 _TYPED = {

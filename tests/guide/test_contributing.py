@@ -342,12 +342,14 @@ def not_updated(updates: list[dict], root: Path) -> list[str]:
                 f"/{folder}: no {MANIFESTS[ecosystem]} there — remove {ecosystem}"
             )
     names = subprocess.run(
-        ["git", "ls-files", "--", "**/package-lock.json"],
+        ["git", "ls-files", "--", "**package-lock.json", "**uv.lock"],
         cwd=root, capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
-    for folder in (str(Path(name).parent) for name in names):
-        if ("npm", folder) not in places and folder != "snippets/_specimens":
-            found.append(f"/{folder}: nobody updates its lock — add npm")
+    for name in names:
+        ecosystem = "uv" if name.endswith("uv.lock") else "npm"
+        folder = str(Path(name).parent).strip(".")
+        if (ecosystem, folder) not in places and folder != "snippets/_specimens":
+            found.append(f"/{folder}: nobody updates its lock — add {ecosystem}")
     return found
 
 
