@@ -83,13 +83,14 @@ def serve(port: int) -> None:
     os.execve(sys.executable, argv, {**os.environ, **QUIET})
 
 
-def build(folder: Path | None = None) -> None:
-    """`mkdocs build --strict`. Raises SiteError when it fails."""
+def build(folder: Path | None = None, **env: str) -> None:
+    """`mkdocs build --strict`, with `env` added to the environment. Raises SiteError
+    when it fails."""
     where = ["--site-dir", str(folder)] if folder else []
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", *where],
         cwd=ROOT,
-        env={**os.environ, **QUIET},
+        env={**os.environ, **QUIET, **env},
         check=False,
     )
     if done.returncode:

@@ -26,9 +26,7 @@ def server():
     if why := services.missing("postgresql"):
         pytest.skip(why)
     with contextlib.ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            # it outlives the test that happens to start it
-            patch.delenv(process.TOKEN)
+        with process.of_no_test():
             running = stack.enter_context(services.postgres())
         yield running
 
