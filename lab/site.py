@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -124,10 +125,17 @@ def on_config(config):
     # each other would read what another one writes, so only a server keeps it
     book = config["plugins"]["mkdocs-jupyter"].config
     book["cache"], book["cache_dir"] = _served, str(_CONVERTED)
-    # not snippets/ itself: its node_modules are thousands of files to look at
-    topics = (path for path in SNIPPETS.iterdir() if path.is_dir())
-    skipped = ("node_modules", "_specimens")
-    config["watch"] += [str(path) for path in topics if path.name not in skipped]
+    config["watch"] += [str(path) for path in _watched()]
+
+
+def _watched() -> Iterator[Path]:
+    """The topics' folders, and of one with npm packages of its own what stands beside
+    them: thousands of files are too many to look at twice a second."""
+    for topic in SNIPPETS.iterdir():
+        if topic.is_dir() and topic.name not in ("node_modules", "_specimens"):
+            apart = {packages.parent for packages in topic.glob("*/node_modules")}
+            found = topic.iterdir() if apart else [topic]
+            yield from (path for path in found if path not in apart)
 
 
 def on_pre_build(config):
