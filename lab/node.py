@@ -377,12 +377,17 @@ def output_mode(text: str) -> tuple[str, str]:
 
 
 def programs() -> list[str]:
-    """Names of all snippets that have a recorded output."""
-    files = sorted(SNIPPETS.glob("*/*.[mc]js"))
+    """Names of all snippets that end by themselves."""
+    found = []
+    for folder, below, names in os.walk(SNIPPETS):
+        below[:] = set(below) - {"node_modules", "_specimens", "exercises"}
+        if Path(folder) != SNIPPETS:
+            files = (Path(folder, name) for name in names)
+            found += [path for path in files if path.suffix in (".mjs", ".cjs")]
     return [
         path.relative_to(SNIPPETS).as_posix()
-        for path in files
-        if path.parent.name != "node_modules" and is_program(path.read_text("utf-8"))
+        for path in sorted(found)
+        if is_program(path.read_text("utf-8"))
     ]
 
 
