@@ -79,16 +79,20 @@ clean: ## remove what was made; set-up and work/ stay
 	@$(UV) sync --frozen || { echo "set-up: 'uv sync --frozen' failed — is the package index reachable?" >&2; exit 1; }
 	@touch $@
 
+# $(call npm_ci,FOLDER)
+npm_ci = (cd $(1) && npm ci --no-progress --loglevel=error) || { echo "set-up: 'npm ci' failed in $(1) — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+
 NPM_LOCKS := $(foreach folder,snippets snippets/_specimens,$(folder)/package.json $(folder)/package-lock.json)
 snippets/node_modules/.ready: $(NPM_LOCKS) | .venv/.ready
 	@echo "set-up: npm packages, as locked"
-	@for folder in snippets snippets/_specimens; do (cd $$folder && npm ci --no-progress --loglevel=error) || exit 1; done || { echo "set-up: 'npm ci' failed — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@$(call npm_ci,snippets)
+	@$(call npm_ci,snippets/_specimens)
 	@touch $@
 
 # only `make lighthouse` wants it, so set-up leaves it alone
 tests/lighthouse/node_modules/.ready: tests/lighthouse/package.json tests/lighthouse/package-lock.json | .venv/.ready
 	@echo "set-up: Lighthouse, as locked"
-	@cd tests/lighthouse && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed in tests/lighthouse — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@$(call npm_ci,tests/lighthouse)
 	@touch $@
 
 # each wants versions that the guide's environment cannot have, so each has its own
@@ -99,5 +103,5 @@ tests/tools/%/.venv/.ready: tests/tools/%/uv.lock | .uv/.ready
 
 $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.json | .venv/.ready
 	@echo "set-up: the agents of observability (290 MB), as locked"
-	@cd $(AGENTS) && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed in $(AGENTS) — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@$(call npm_ci,$(AGENTS))
 	@touch $@
