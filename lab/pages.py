@@ -66,7 +66,7 @@ _BLOCK = re.compile(r"^\s*(/{3,})\s*([\w-]+)\s*(?:\|\s*(.*?))?\s*$")
 _BLOCK_END = re.compile(r"^\s*(/{3,})\s*$")
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 _CODE_SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\s*<?([^)\s>]+)>?[^)]*\)")
+_LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 _REFERENCE = re.compile(r"^\s*\[[^\]^]+\]:\s*(\S+)")
 _ID = re.compile(r"\{[^}]*#([\w-]+)[^}]*\}\s*$")
 _UNIT = re.compile(
@@ -171,7 +171,7 @@ class Page:
     figures: list[tuple[int, str]]
     versions: list[tuple[int, str]]
     names: list[tuple[int, str]]  # of our own code
-    links: list[tuple[int, str, str]]  # line, text, target
+    links: list[tuple[int, str]]  # line, target
     anchors: set[str]
     prose: list[tuple[int, str]]  # without code, front matter and block headers
     bad: list[Problem]
@@ -445,9 +445,8 @@ def parse(path: str, text: str) -> Page:
             page.fences.append(fence)
             options = False
             continue
-        if item := embed(line, number):  # outside a fence: prose from a file
+        if embed(line, number):  # outside a fence: prose from a file
             page.fences.append(Fence(number, "embed", [(number, line)]))
-            del item
             continue
         if found := _BLOCK.match(line):
             options = True
@@ -574,7 +573,7 @@ def _inline(page: Page, number: int, line: str) -> None:
     text = _CODE_SPAN.sub(" ", line)
     page.measured += [(number, key) for key in MEASURED.findall(text)]
     page.versions += [(number, name) for name in VERSION.findall(text)]
-    page.links += [(number, m[2], m[3]) for m in _LINK.finditer(text)]
+    page.links += [(number, target) for target in _LINK.findall(text)]
     for image in re.finditer(r"!\[\s*\]\(", text):
         page.bad.append(
             Problem(
@@ -585,7 +584,7 @@ def _inline(page: Page, number: int, line: str) -> None:
             )
         )
     if found := _REFERENCE.match(text):
-        page.links.append((number, "", found[1]))
+        page.links.append((number, found[1]))
     page.prose.append((number, text))
 
 
@@ -996,7 +995,7 @@ def front_matter(tree: Tree) -> Iterator[Problem]:
 
 def links(tree: Tree) -> Iterator[Problem]:
     for page in tree.pages.values():
-        for number, _, target in page.links:
+        for number, target in page.links:
             place = f"{page.path}:{number}"
             if re.match(r"[a-z][a-z0-9+.-]*:", target):
                 continue
