@@ -34,6 +34,8 @@ def test_each_module_of_lab_imports_only_modules_below_it():
                 used = {name.name for name in item.names} & modules
             elif isinstance(item, ast.ImportFrom) and (item.module or "")[:4] == "lab.":
                 used = {item.module.removeprefix("lab.")}
+            elif isinstance(item, ast.Import):
+                used = {name.name[4:] for name in item.names if name.name[:4] == "lab."}
             else:
                 continue
             above = {name for name in used if LAYERS.index(name) <= LAYERS.index(module)}
