@@ -367,6 +367,16 @@ def is_app(text: str) -> bool:
     return bool(re.search(r"^export (async )?function createApp\b", text, re.MULTILINE))
 
 
+def with_deps(snippet: str | Path, deps: str, before: str = "") -> str:
+    """A module that serves a snippet's factory with other dependencies. `deps` is
+    JavaScript as it stands between braces, `before` what it refers to."""
+    return (
+        f"import {{ createApp as create }} from '{resolve(snippet).as_uri()}';\n{before}\n"
+        "export async function createApp(deps) {\n"
+        f"  return create({{ ...deps, {deps} }});\n}}\n"
+    )
+
+
 def output_mode(text: str) -> tuple[str, str]:
     """The output mode that a snippet declares, and its reason, both "" if none.
 
