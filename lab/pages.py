@@ -163,18 +163,22 @@ class Page:
     """What a Markdown page holds, with line numbers (from 1)."""
 
     path: str
-    meta: dict
-    headings: list[tuple[int, int, str, str]]  # line, level, text, anchor
-    fences: list[Fence]
-    claims: list[Claim]
-    measured: list[tuple[int, str]]
-    figures: list[tuple[int, str]]
-    versions: list[tuple[int, str]]
-    names: list[tuple[int, str]]  # of our own code
-    links: list[tuple[int, str]]  # line, target
-    anchors: set[str]
-    prose: list[tuple[int, str]]  # without code, front matter and block headers
-    bad: list[Problem]
+    meta: dict = field(default_factory=dict)
+    # line, level, text, anchor
+    headings: list[tuple[int, int, str, str]] = field(default_factory=list)
+    fences: list[Fence] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    measured: list[tuple[int, str]] = field(default_factory=list)
+    figures: list[tuple[int, str]] = field(default_factory=list)
+    versions: list[tuple[int, str]] = field(default_factory=list)
+    # of our own code
+    names: list[tuple[int, str]] = field(default_factory=list)
+    # line, target
+    links: list[tuple[int, str]] = field(default_factory=list)
+    anchors: set[str] = field(default_factory=set)
+    # without code, front matter and block headers
+    prose: list[tuple[int, str]] = field(default_factory=list)
+    bad: list[Problem] = field(default_factory=list)
     details: list[Details] = field(default_factory=list)
     # as it is typed, without fences, claims, figures and details
     open: list[tuple[int, str]] = field(default_factory=list)
@@ -421,7 +425,7 @@ def embed(text: str, line: int) -> Embed | None:
 
 def parse(path: str, text: str) -> Page:
     """Read a Markdown page; never fails, puts what it can't read into `bad`."""
-    page = Page(path, {}, [], [], [], [], [], [], [], [], set(), [], [])
+    page = Page(path)
     lines = text.split("\n")
     start = _front_matter(page, lines)
     fence: Fence | None = None
