@@ -11,6 +11,8 @@ UV := .uv/bin/uv
 RUN := .venv/bin/python -m lab
 UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 AGENTS := snippets/observability/agents
+# only two chapters have tests that want more than set-up gives
+HEAVY := $(if $(filter-out hardening observability,$(TOPIC)),,heavy)
 # npm and node come from PyPI with everything else
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -25,8 +27,7 @@ setup: .venv/.ready snippets/node_modules/.ready ## install what the locks name,
 serve: setup ## the guide on 127.0.0.1:8000 with live reload (PORT=)
 	@$(RUN) serve --port $(PORT)
 
-# only two chapters have tests that want more than set-up gives
-test: setup $(if $(filter-out hardening observability,$(TOPIC)),,heavy) ## everything (TOPIC= for one chapter)
+test: setup $(HEAVY) ## everything (TOPIC= for one chapter)
 	@$(RUN) test $(TOPIC)
 
 pages: setup ## the fast gates, nothing is run
@@ -44,7 +45,7 @@ exercise: setup ## check your copy of an exercise (E=topic/name)
 chapter: setup ## start a chapter (TOPIC=slug, TITLE= in the navigation)
 	@$(RUN) chapter $(or $(TOPIC),$(error say which one: make chapter TOPIC=slug)) --title "$(TITLE)"
 
-repeat: setup ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
+repeat: setup $(HEAVY) ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 	@$(RUN) repeat $(TOPIC) $(if $(TIMES),--times $(TIMES))
 
 bench: setup ## what our own parts cost, as ratios, nothing else running (ROUNDS=)
@@ -62,7 +63,7 @@ hooks: setup ## check what is committed, at each git commit
 site: setup ## build the site into site/
 	@$(RUN) site
 
-heavy: setup $(foreach tool,ddapm wapiti,tests/tools/$(tool)/.venv/.ready) $(AGENTS)/node_modules/.ready ## what tests marked heavy need (make test calls it)
+heavy: setup $(foreach tool,ddapm wapiti,tests/tools/$(tool)/.venv/.ready) $(AGENTS)/node_modules/.ready ## what tests marked heavy need (make test and make repeat call it)
 
 clean: ## remove what was made; set-up and work/ stay
 	rm -rf build site
