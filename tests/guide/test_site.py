@@ -512,7 +512,8 @@ def test_the_keyboard_gets_everywhere_and_shows_where_it_is(open_page):
     page.keyboard.press("Tab")
     assert "md-skip" in page.evaluate("document.activeElement.className")
     stops = []
-    for _ in range(40):
+    while sum(stop["content"] for stop in stops) < 8:  # behind the whole navigation
+        assert len(stops) < 100, "Tab does not get to the text"
         page.keyboard.press("Tab")
         stops.append(
             page.evaluate(
@@ -529,7 +530,6 @@ def test_the_keyboard_gets_everywhere_and_shows_where_it_is(open_page):
     assert [stop for stop in stops if stop["outline"] == "none"] == []
     content = [stop["y"] for stop in stops if stop["content"]]
     line = 40  # px: what stands on one line has tops of its own
-    assert len(content) > 5
     assert all(after > before - line for before, after in pairwise(content))
 
 
