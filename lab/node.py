@@ -367,6 +367,16 @@ def is_app(text: str) -> bool:
     return bool(re.search(r"^export (async )?function createApp\b", text, re.MULTILINE))
 
 
+def with_deps(snippet: str | Path, deps: str, before: str = "") -> str:
+    """A module that serves a snippet's factory with other dependencies. `deps` is
+    JavaScript as it stands between braces, `before` what it refers to."""
+    return (
+        f"import {{ createApp as create }} from '{resolve(snippet).as_uri()}';\n{before}\n"
+        "export async function createApp(deps) {\n"
+        f"  return create({{ ...deps, {deps} }});\n}}\n"
+    )
+
+
 def output_mode(text: str) -> tuple[str, str]:
     """The output mode that a snippet declares, and its reason, both "" if none.
 
@@ -377,12 +387,17 @@ def output_mode(text: str) -> tuple[str, str]:
 
 
 def programs() -> list[str]:
-    """Names of all snippets that have a recorded output."""
-    files = sorted(SNIPPETS.glob("*/*.[mc]js"))
+    """Names of all snippets that end by themselves."""
+    found = []
+    for folder, below, names in os.walk(SNIPPETS):
+        below[:] = set(below) - {"node_modules", "_specimens", "exercises"}
+        if Path(folder) != SNIPPETS:
+            files = (Path(folder, name) for name in names)
+            found += [path for path in files if path.suffix in (".mjs", ".cjs")]
     return [
         path.relative_to(SNIPPETS).as_posix()
-        for path in files
-        if path.parent.name != "node_modules" and is_program(path.read_text("utf-8"))
+        for path in sorted(found)
+        if is_program(path.read_text("utf-8"))
     ]
 
 

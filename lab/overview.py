@@ -24,6 +24,7 @@ from pymdownx.blocks.block import Block, type_any
 
 from lab import pages
 from lab.elements import (
+    add_proofs,
     add_test,
     element,
     evidence_of,
@@ -172,11 +173,7 @@ class Errata(Block):
         link = element(proof, "a", text=pages.title(tree().chapters[claim.topic]))
         link.set("href", f"chapters/{claim.topic}.md#claim-{claim.options['id']}")
         listed = element(section, "ul", "pn-proofs")
-        for sentence, path, line in tests(claim):
-            item = element(listed, "li", text="test: ")
-            add_test(item, self.config["repo_url"], sentence, path, line)
-        for entry in measurements(claim):
-            element(listed, "li", text=f"measured: {entry['what']} — {how(entry)}")
+        add_proofs(listed, claim, self.config["repo_url"])
 
 
 class Answers(Block):

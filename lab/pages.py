@@ -66,7 +66,7 @@ _BLOCK = re.compile(r"^\s*(/{3,})\s*([\w-]+)\s*(?:\|\s*(.*?))?\s*$")
 _BLOCK_END = re.compile(r"^\s*(/{3,})\s*$")
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 _CODE_SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\s*<?([^)\s>]+)>?[^)]*\)")
+_LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 _REFERENCE = re.compile(r"^\s*\[[^\]^]+\]:\s*(\S+)")
 _ID = re.compile(r"\{[^}]*#([\w-]+)[^}]*\}\s*$")
 _UNIT = re.compile(
@@ -163,18 +163,22 @@ class Page:
     """What a Markdown page holds, with line numbers (from 1)."""
 
     path: str
-    meta: dict
-    headings: list[tuple[int, int, str, str]]  # line, level, text, anchor
-    fences: list[Fence]
-    claims: list[Claim]
-    measured: list[tuple[int, str]]
-    figures: list[tuple[int, str]]
-    versions: list[tuple[int, str]]
-    names: list[tuple[int, str]]  # of our own code
-    links: list[tuple[int, str, str]]  # line, text, target
-    anchors: set[str]
-    prose: list[tuple[int, str]]  # without code, front matter and block headers
-    bad: list[Problem]
+    meta: dict = field(default_factory=dict)
+    # line, level, text, anchor
+    headings: list[tuple[int, int, str, str]] = field(default_factory=list)
+    fences: list[Fence] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    measured: list[tuple[int, str]] = field(default_factory=list)
+    figures: list[tuple[int, str]] = field(default_factory=list)
+    versions: list[tuple[int, str]] = field(default_factory=list)
+    # of our own code
+    names: list[tuple[int, str]] = field(default_factory=list)
+    # line, target
+    links: list[tuple[int, str]] = field(default_factory=list)
+    anchors: set[str] = field(default_factory=set)
+    # without code, front matter and block headers
+    prose: list[tuple[int, str]] = field(default_factory=list)
+    bad: list[Problem] = field(default_factory=list)
     details: list[Details] = field(default_factory=list)
     # as it is typed, without fences, claims, figures and details
     open: list[tuple[int, str]] = field(default_factory=list)
@@ -421,7 +425,7 @@ def embed(text: str, line: int) -> Embed | None:
 
 def parse(path: str, text: str) -> Page:
     """Read a Markdown page; never fails, puts what it can't read into `bad`."""
-    page = Page(path, {}, [], [], [], [], [], [], [], [], set(), [], [])
+    page = Page(path)
     lines = text.split("\n")
     start = _front_matter(page, lines)
     fence: Fence | None = None
@@ -445,9 +449,8 @@ def parse(path: str, text: str) -> Page:
             page.fences.append(fence)
             options = False
             continue
-        if item := embed(line, number):  # outside a fence: prose from a file
+        if embed(line, number):  # outside a fence: prose from a file
             page.fences.append(Fence(number, "embed", [(number, line)]))
-            del item
             continue
         if found := _BLOCK.match(line):
             options = True
@@ -574,7 +577,7 @@ def _inline(page: Page, number: int, line: str) -> None:
     text = _CODE_SPAN.sub(" ", line)
     page.measured += [(number, key) for key in MEASURED.findall(text)]
     page.versions += [(number, name) for name in VERSION.findall(text)]
-    page.links += [(number, m[2], m[3]) for m in _LINK.finditer(text)]
+    page.links += [(number, target) for target in _LINK.findall(text)]
     for image in re.finditer(r"!\[\s*\]\(", text):
         page.bad.append(
             Problem(
@@ -585,7 +588,7 @@ def _inline(page: Page, number: int, line: str) -> None:
             )
         )
     if found := _REFERENCE.match(text):
-        page.links.append((number, "", found[1]))
+        page.links.append((number, found[1]))
     page.prose.append((number, text))
 
 
@@ -996,7 +999,7 @@ def front_matter(tree: Tree) -> Iterator[Problem]:
 
 def links(tree: Tree) -> Iterator[Problem]:
     for page in tree.pages.values():
-        for number, _, target in page.links:
+        for number, target in page.links:
             place = f"{page.path}:{number}"
             if re.match(r"[a-z][a-z0-9+.-]*:", target):
                 continue

@@ -51,11 +51,7 @@ def shop(tmp_path):
     @contextlib.contextmanager
     def serve(snippet: str = "shop.mjs", env: dict | None = None, deps: str = ""):
         path = tmp_path / f"served-{snippet}"
-        path.write_text(
-            f"import {{ createApp as create }} from '{uri(snippet)}';\n{CHECK}\n"
-            "export async function createApp(deps) {\n"
-            f"  return create({{ ...deps, check, {deps} }});\n}}\n"
-        )
+        path.write_text(node.with_deps(f"{TOPIC}/{snippet}", f"check, {deps}", CHECK))
         with node.serve(path, env={**ENV, **(env or {})}) as server:
             yield server
 

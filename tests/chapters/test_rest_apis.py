@@ -46,11 +46,8 @@ def module(tmp_path):
 
     def write(snippet: str, deps: str = "", before: str = ""):
         path = tmp_path / "module.mjs"
-        path.write_text(
-            f"import {{ createApp as create }} from '{uri(snippet)}';\n{WHO}\n{before}\n"
-            f"export function createApp(deps) {{\n"
-            f"  return create({{ ...deps, authenticate, {deps} }});\n}}\n"
-        )
+        deps = f"authenticate, {deps}"
+        path.write_text(node.with_deps(f"{TOPIC}/{snippet}", deps, WHO + before))
         return path
 
     return write

@@ -1,6 +1,7 @@
 """The page gates against planted faults, each beside a clean control."""
 
 import json
+import re
 import time
 
 import pytest
@@ -208,7 +209,7 @@ FAULTS = [
     ("claim-unclosed", replace(PAGE, "More of it.\n///", "More of it.\n")),
     ("claim-number", replace(PAGE, "More of it.", "It took 12 ms.")),
     ("claim-number", replace(PAGE, "{measured demo/lag}", "40 %")),
-    ("measured", replace(PAGE, "{measured demo/lag}", "{measured demo/lgа}")),
+    ("measured", replace(PAGE, "{measured demo/lag}", "{measured demo/lga}")),
     ("figure", replace(PAGE, "figure | demo/lag-plot", "figure | demo/plot")),
     ("figure", remove("docs/evidence/demo/lag-plot.svg")),
     ("figure", add("docs/evidence/demo/lag-plot.svg", "<svg/>")),
@@ -323,8 +324,6 @@ def test_every_code_that_the_gates_can_report_has_a_planted_fault():
     source = (pages.ROOT / "lab" / "pages.py").read_text("utf-8")
     body, run = source.split("# --- the one gate that needs a run")
     body, whole = body.split("# --- is a chapter whole?")
-    import re
-
     known = set(re.findall(r'Problem\(\s*"([a-z-]+)"', body))
     assert known == {code for code, _ in FAULTS}
     assert set(re.findall(r'Problem\(\s*"([a-z-]+)"', whole)) == {
