@@ -247,8 +247,10 @@ def _once(log: str, args: list[str], env: Mapping[str, str]) -> dict[str, Case]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{log}.log"
     cases = repeat.once((*args, "-vv"), path, ROOT, env)
-    if broken := [test for test in cases if "::" not in test]:
-        raise VersionsError(f"{broken[0]} — see {node.label(path)}")
+    broken = [test for test in cases if "::" not in test]
+    if broken or not cases:
+        what = broken[0] if broken else "no test was run"
+        raise VersionsError(f"{log}: {what} — see {node.label(path)}")
     return cases
 
 
