@@ -318,7 +318,7 @@ FAULTS = [
     ("note-doubled", append(NOTE, OTHERS)),
     ("note-columns", replace(OTHERS, "    proof: node-22\n", "")),
     ("note-columns", replace(OTHERS, "proof: node-22", "proof: node-22, node-26")),
-    ("note-columns", replace(OTHERS, "answer: express-4", "anwser: express-4")),
+    ("note-columns", replace(OTHERS, "answer: express-4", "answers: express-4")),
     ("note-columns", replace(OTHERS, "It is so.\n", "")),
     ("lock-stale", replace("pyproject.toml", "<0.29", "<0.30")),
     ("lock-stale", replace("pyproject.toml", '"pytest>=9"', '"pytest>=9", "ruff"')),

@@ -304,12 +304,15 @@ def test_the_data_names_nothing_of_a_machine():
     assert not re.search(r"/(?:tmp|home|root|usr)/|127\.0\.0\.\d+:\d|0x[0-9a-f]{6}", said)
 
 
-def rendered(text: str) -> str:
+@pytest.fixture(scope="module")
+def rendered():
+    """Markdown of the guide as HTML."""
+    elements.tree.cache_clear()  # it is read once, and may be of another test
+    yield lambda text: markdown(text, extensions=["lab.markdown"])
     elements.tree.cache_clear()
-    return markdown(text, extensions=["lab.markdown"])
 
 
-def test_the_page_shows_what_the_data_says():
+def test_the_page_shows_what_the_data_says(rendered):
     html = rendered("/// versions\n///\n")
     rows = re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)
     notes = {note.key: note for note in TREE.pages["docs/versions.md"].differences}
@@ -341,7 +344,7 @@ def test_the_page_shows_what_the_data_says():
     assert f"<time>{DATA['date']}</time>" in html
 
 
-def test_a_note_shows_what_the_run_said():
+def test_a_note_shows_what_the_run_said(rendered):
     for note in TREE.pages["docs/versions.md"].differences:
         html = rendered(f"/// differs | {note.key}\n    answer: x\n\n{note.body}\n///\n")
         for column, why in DATA["reasons"][note.key].items():
