@@ -17,7 +17,7 @@ HEAVY := $(if $(filter-out hardening observability,$(TOPIC)),,heavy)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat bench lighthouse notebook hooks site heavy clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat versions bench lighthouse notebook hooks site heavy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +47,9 @@ chapter: setup ## start a chapter (TOPIC=slug, TITLE= in the navigation)
 
 repeat: setup $(HEAVY) ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 	@$(RUN) repeat $(TOPIC) $(if $(TIMES),--times $(TIMES))
+
+versions: setup $(if $(filter-out hardening observability,$(TOPIC)),,heavy) ## which answers change with another Node or Express 4 (TOPIC= for a trial)
+	@$(RUN) versions $(TOPIC)
 
 bench: setup ## what our own parts cost, as ratios, nothing else running (ROUNDS=)
 	@$(RUN) bench $(if $(ROUNDS),--rounds $(ROUNDS))

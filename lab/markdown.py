@@ -51,7 +51,7 @@ from lab.elements import (
     tree,
 )
 from lab.evidence import shown
-from lab.overview import Answers, Errata, Ledger, Questions
+from lab.overview import Answers, Differs, Errata, Ledger, Questions, Versions
 
 JUMPS = {
     "30 seconds": "in-thirty-seconds",
@@ -302,7 +302,8 @@ class GuideExtension(BlocksExtension):
     def extendMarkdownBlocks(self, md, block_mgr):
         # an environment variable that is set but empty comes as None
         config = {"repo_url": self.getConfig("repo_url") or ""}
-        for block in (Claim, Figure, Notebook, Questions, Ledger, Errata, Answers):
+        blocks = (Claim, Figure, Notebook, Questions, Ledger, Errata, Answers)
+        for block in (*blocks, Versions, Differs):
             block_mgr.register(block, config)
 
 

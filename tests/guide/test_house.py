@@ -18,7 +18,7 @@ from lab import ROOT, load, node, process, site
 
 # from the roof to the ground: a module imports only what stands behind it
 LAYERS = (
-    "__main__", "bench", "lighthouse", "repeat", "chapter", "notebook", "site", "publish",
+    "__main__", "bench", "lighthouse", "versions", "repeat", "chapter", "notebook", "site", "publish",
     "markdown", "overview", "elements", "pages", "figure", "evidence", "load", "browser",
     "services", "node", "process", "__init__",
 )  # fmt: skip

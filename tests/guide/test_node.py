@@ -183,7 +183,7 @@ def test_another_node_runs_the_snippets_and_says_its_own_version(another, snippe
     assert node.run(snippet("")).stdout.startswith("stand-in ran --throw-deprecation")
 
 
-@pytest.mark.parametrize("command", ["evidence", "outputs"])
+@pytest.mark.parametrize("command", ["evidence", "outputs", "versions"])
 def test_nothing_is_recorded_of_another_node(another, command):
     done = subprocess.run(
         [sys.executable, "-m", "lab", command],
