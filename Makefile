@@ -48,7 +48,7 @@ chapter: setup ## start a chapter (TOPIC=slug, TITLE= in the navigation)
 repeat: setup $(HEAVY) ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 	@$(RUN) repeat $(TOPIC) $(if $(TIMES),--times $(TIMES))
 
-versions: setup $(if $(filter-out hardening observability,$(TOPIC)),,heavy) ## which answers change with another Node or Express 4 (TOPIC= for a trial)
+versions: setup $(HEAVY) ## which answers change with another Node or Express 4 (TOPIC= for a trial)
 	@$(RUN) versions $(TOPIC)
 
 bench: setup ## what our own parts cost, as ratios, nothing else running (ROUNDS=)
@@ -66,7 +66,7 @@ hooks: setup ## check what is committed, at each git commit
 site: setup ## build the site into site/
 	@$(RUN) site
 
-heavy: setup $(foreach tool,ddapm wapiti,tests/tools/$(tool)/.venv/.ready) $(AGENTS)/node_modules/.ready ## what tests marked heavy need (make test and make repeat call it)
+heavy: setup $(foreach tool,ddapm wapiti,tests/tools/$(tool)/.venv/.ready) $(AGENTS)/node_modules/.ready ## what tests marked heavy need (whoever runs them calls it)
 
 clean: ## remove what was made; set-up and work/ stay
 	rm -rf build site
