@@ -1,0 +1,70 @@
+// --8<-- [start:forbidden]
+import { lookup } from 'node:dns/promises';
+import { BlockList, isIP } from 'node:net';
+import { Agent, request } from 'undici';
+
+const special = new BlockList();
+for (const range of (
+  '0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 ' +
+  '172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 ' +
+  '198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3 ' +
+  // of IPv6 all but 2000::/3, and of that what wraps another address
+  '::/3 4000::/2 8000::/1 2001::/23 2001:db8::/32 2002::/16 3fff::/20'
+).split(' ')) {
+  const [net, bits] = range.split('/');
+  special.addSubnet(net, Number(bits), `ipv${isIP(net)}`);
+}
+
+/** Whether an address is none of the public internet's. */
+export const notPublic = (address) =>
+  !isIP(address) || special.check(address, `ipv${isIP(address)}`);
+// --8<-- [end:forbidden]
+
+// --8<-- [start:outbound]
+const resolveAll = (host) => lookup(host, { all: true });
+
+/** Gives `get(url)`, for the hosts (`name:port`) on the list and no others.
+ * The address that was checked is the one that is connected to. */
+export function outboundOf({ hosts, signal, ...deps }) {
+  const { resolve = resolveAll, forbidden = notPublic } = deps;
+  const { protocols = ['https:'], bytes = 1_000_000, ms = 5000 } = deps;
+  const check = (addresses) => {
+    if (!addresses.length || addresses.some((one) => forbidden(one.address)))
+      throw new Error('The address is not allowed');
+    return addresses;
+  };
+  const pinned = (host, options, done) =>
+    Promise.resolve(resolve(host))
+      .then(check)
+      .then(
+        (all) =>
+          options.all
+            ? done(null, all)
+            : done(null, all[0].address, all[0].family),
+        done,
+      );
+  const agent = new Agent({
+    connect: { lookup: pinned },
+    maxResponseSize: bytes,
+  });
+  signal?.addEventListener('abort', () => agent.destroy());
+
+  return async function get(text) {
+    const url = new URL(text); // reads 0x7f.1 and 2130706433 as 127.0.0.1
+    const port = url.port || (url.protocol === 'https:' ? '443' : '80');
+    if (!protocols.includes(url.protocol) || url.username || url.password)
+      throw new Error('The URL is not allowed');
+    if (!hosts.includes(`${url.hostname}:${port}`))
+      throw new Error('The host is not allowed');
+    const literal = url.hostname.replace(/^\[|\]$/g, '');
+    if (isIP(literal)) check([{ address: literal }]); // is not looked up
+    const timeout = AbortSignal.timeout(ms); // for all of it, body included
+    const answer = await request(url, { dispatcher: agent, signal: timeout });
+    if (answer.statusCode >= 300) {
+      await answer.body.dump(); // a redirect is an answer, not an order
+      throw new Error(`The partner answered ${answer.statusCode}`);
+    }
+    return Buffer.from(await answer.body.arrayBuffer());
+  };
+}
+// --8<-- [end:outbound]
