@@ -3,7 +3,8 @@ import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { Agent, request } from 'undici';
 
-const special = new BlockList();
+// two lists: an IPv4 address is also compared with the IPv6 ranges of its list
+const special = { 4: new BlockList(), 6: new BlockList() };
 for (const range of (
   '0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 ' +
   '172.16.0.0/12 192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 ' +
@@ -12,12 +13,15 @@ for (const range of (
   '::/3 4000::/2 8000::/1 2001::/23 2001:db8::/32 2002::/16 3fff::/20'
 ).split(' ')) {
   const [net, bits] = range.split('/');
-  special.addSubnet(net, Number(bits), `ipv${isIP(net)}`);
+  const family = isIP(net);
+  special[family].addSubnet(net, Number(bits), `ipv${family}`);
 }
 
 /** Whether an address is none of the public internet's. */
-export const notPublic = (address) =>
-  !isIP(address) || special.check(address, `ipv${isIP(address)}`);
+export function notPublic(address) {
+  const family = isIP(address);
+  return family === 0 || special[family].check(address, `ipv${family}`);
+}
 // --8<-- [end:forbidden]
 
 // --8<-- [start:outbound]
