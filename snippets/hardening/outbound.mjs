@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { Agent, request } from 'undici';
 
-// two lists: an IPv4 address is also compared with the IPv6 ranges of its list
+// two lists, since IPv4 addresses are compared with IPv6 ranges, too
 const special = { 4: new BlockList(), 6: new BlockList() };
 for (const range of (
   '0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 ' +
@@ -24,34 +24,36 @@ export function notPublic(address) {
 }
 // --8<-- [end:forbidden]
 
-// --8<-- [start:outbound]
+// --8<-- [start:pinned]
 const resolveAll = (host) => lookup(host, { all: true });
 
-/** Gives `get(url)`, for the hosts (`name:port`) on the list and no others.
- * The address that was checked is the one that is connected to. */
+function check(addresses, forbidden) {
+  if (!addresses.length || addresses.some((one) => forbidden(one.address)))
+    throw new Error('The address is not allowed');
+  return addresses;
+}
+
+/** A `lookup` for sockets: what it has checked is what is connected to. */
+const pinned = (resolve, forbidden) => (host, options, done) =>
+  Promise.resolve(resolve(host))
+    .then((found) => check(found, forbidden))
+    .then((found) => {
+      const [{ address, family }] = found;
+      if (options.all) done(null, found);
+      else done(null, address, family);
+    }, done);
+// --8<-- [end:pinned]
+
+// --8<-- [start:outbound]
+/** Gives `get(url)`, for the hosts (`name:port`) of a list and no others. */
 export function outboundOf({ hosts, signal, ...deps }) {
   const { resolve = resolveAll, forbidden = notPublic } = deps;
   const { protocols = ['https:'], bytes = 1_000_000, ms = 5000 } = deps;
-  const check = (addresses) => {
-    if (!addresses.length || addresses.some((one) => forbidden(one.address)))
-      throw new Error('The address is not allowed');
-    return addresses;
-  };
-  const pinned = (host, options, done) =>
-    Promise.resolve(resolve(host))
-      .then(check)
-      .then(
-        (all) =>
-          options.all
-            ? done(null, all)
-            : done(null, all[0].address, all[0].family),
-        done,
-      );
-  const agent = new Agent({
-    connect: { lookup: pinned },
+  const dispatcher = new Agent({
+    connect: { lookup: pinned(resolve, forbidden) },
     maxResponseSize: bytes,
   });
-  signal?.addEventListener('abort', () => agent.destroy());
+  signal?.addEventListener('abort', () => dispatcher.destroy());
 
   return async function get(text) {
     const url = new URL(text); // reads 0x7f.1 and 2130706433 as 127.0.0.1
@@ -60,10 +62,10 @@ export function outboundOf({ hosts, signal, ...deps }) {
       throw new Error('The URL is not allowed');
     if (!hosts.includes(`${url.hostname}:${port}`))
       throw new Error('The host is not allowed');
-    const literal = url.hostname.replace(/^\[|\]$/g, '');
-    if (isIP(literal)) check([{ address: literal }]); // is not looked up
+    const address = url.hostname.replace(/^\[|\]$/g, '');
+    if (isIP(address)) check([{ address }], forbidden); // is not looked up
     const timeout = AbortSignal.timeout(ms); // for all of it, body included
-    const answer = await request(url, { dispatcher: agent, signal: timeout });
+    const answer = await request(url, { dispatcher, signal: timeout });
     if (answer.statusCode >= 300) {
       await answer.body.dump(); // a redirect is an answer, not an order
       throw new Error(`The partner answered ${answer.statusCode}`);

@@ -13,15 +13,14 @@ export function passwordsOf({ ln = 17, r = 8, p = 1, atOnce = 2 } = {}) {
     if (hashing >= atOnce)
       throw Object.assign(new Error('busy'), { status: 503 });
     hashing += 1;
-    const N = 2 ** cost.ln;
-    const options = { N, r: cost.r, p: cost.p, maxmem: 256 * N * cost.r };
+    const options = { ...cost, maxmem: 256 * cost.N * cost.r };
     return derive(text.normalize('NFC'), salt, 32, options).finally(() => {
       hashing -= 1;
     });
   }
   async function hash(text) {
     const salt = randomBytes(16);
-    const made = await hashed(text, salt, { ln, r, p });
+    const made = await hashed(text, salt, { N: 2 ** ln, r, p });
     const both = [salt, made].map((one) => one.toString('base64url'));
     return `$scrypt$ln=${ln},r=${r},p=${p}$${both.join('$')}`;
   }
@@ -33,7 +32,7 @@ export function passwordsOf({ ln = 17, r = 8, p = 1, atOnce = 2 } = {}) {
     if (!found) throw new Error('not a hash of ours');
     const [l, rr, pp] = found.slice(1, 4).map(Number);
     const salt = Buffer.from(found[4], 'base64url');
-    const given = await hashed(text, salt, { ln: l, r: rr, p: pp });
+    const given = await hashed(text, salt, { N: 2 ** l, r: rr, p: pp });
     const same = timingSafeEqual(given, Buffer.from(found[5], 'base64url'));
     const right = same && stored != null;
     return { right, stale: right && (l !== ln || rr !== r || pp !== p) };

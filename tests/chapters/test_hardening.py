@@ -3,12 +3,16 @@ processes, passwords, permissions and packages."""
 
 import base64
 import contextlib
+import datetime
+import hashlib
 import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import textwrap
 import threading
@@ -17,12 +21,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import evidence, figure, node, process
+from lab import evidence, figure, node
 
 TOPIC = "hardening"
 SOURCE = "tests/chapters/test_hardening.py"
 SNIPPETS = node.SNIPPETS.as_uri()
-TOKEN_BYTES = 32
 
 
 def javascript(source: str, timeout: float = 30) -> dict:
@@ -99,9 +102,11 @@ PLACES = (
 def in_memory(pid: int, canary: bytes) -> bool:
     """Whether it stands in what a core dump would contain."""
     spans = re.findall(
-        r"^(\w+)-(\w+) rw.*?(\[vvar\]|$)", Path(f"/proc/{pid}/maps").read_text(), re.M
+        r"^(\w+)-(\w+) rw.*?(\[vvar\]|$)",
+        Path(f"/proc/{pid}/maps").read_text(),
+        re.MULTILINE,
     )
-    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+    with Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
         for start, end, special in spans:
             if special:
                 continue
@@ -118,7 +123,9 @@ def written(folder: Path, pattern: str, end: str) -> bytes:
 
     def complete() -> bool:
         found[:] = folder.glob(pattern)
-        return bool(found) and found[0].read_text("utf-8", "replace").rstrip().endswith(end)
+        return bool(found) and found[0].read_text("utf-8", "replace").rstrip().endswith(
+            end
+        )
 
     until(complete)
     return found[0].read_bytes()
@@ -155,7 +162,6 @@ def leaks(app, folder: Path, canary: str, snippet: str, env, flags) -> dict[str,
 
 
 @pytest.mark.claim("hardening/environment-is-safe")
-@pytest.mark.claim("hardening/file-hides-secret")
 def test_where_a_planted_secret_turns_up(app, tmp_path):
     # the program text must not contain it, or it would be found everywhere
     canary = base64.b32encode(os.urandom(25)).decode()
@@ -656,6 +662,7 @@ POLLUTION = {
 }
 
 
+@pytest.mark.claim("hardening/disable-proto")
 @pytest.mark.parametrize("payload", POLLUTION)
 @pytest.mark.parametrize("flag", ["", "--disable-proto=delete"])
 def test_settings_make_everybody_an_admin_and_the_flag_stops_one_of_two(
@@ -698,13 +705,12 @@ def test_what_the_permission_model_stops_and_what_it_does_not(tmp_path):
         allowed = [script, tmp_path / "inside"]
         flags = ["--permission", *(f"--allow-fs-read={path}" for path in allowed)]
         for title, given in {"without": [], "--permission": flags}.items():
-            with secret.open("rb") as opened:
-                argv = [node.binary(), *given, script, tmp_path, port]
-                done = subprocess.run(
-                    ["sh", "-c", f'exec "$@" 3<&{opened.fileno()}', "sh", *argv],
-                    pass_fds=[opened.fileno()], env=os.environ | {"CANARY": "1"},
-                    capture_output=True, text=True, timeout=20, check=True,
-                )  # fmt: skip
+            argv = [secret, node.binary(), *given, script, tmp_path, port]
+            done = subprocess.run(
+                ["sh", "-c", 'exec "$@" 3<"$0"', *argv],
+                env=os.environ | {"CANARY": "1"},
+                capture_output=True, text=True, timeout=20, check=True,
+            )  # fmt: skip
             table[title] = json.loads(done.stdout)
     print(json.dumps(table, indent=1))
     assert set(table["without"].values()) == {"yes"}
@@ -769,21 +775,14 @@ def test_a_hash_has_its_parameters_is_made_anew_when_they_grow_and_tells_no_name
 
 def test_a_flood_of_logins_leaves_threads_of_the_pool_to_others():
     said = javascript("""
-    import { readFile } from 'node:fs/promises';
     import { passwordsOf } from '@/hardening/passwords.mjs';
     const { hash } = passwordsOf({ ln: 14 });
-    let open = 0;
-    const flood = Array.from({ length: 40 }, () => {
-      open += 1;
-      return hash('x').then(() => 200, (e) => e.status).finally(() => { open -= 1; });
-    });
-    await Promise.resolve();
-    await readFile('serve.mjs');
-    const hashing = open; // what was still going on when the file was there
+    const flood = Array.from({ length: 40 }, () =>
+      hash('x').then(() => 200, (error) => error.status));
     const counts = {};
     for (const status of await Promise.all(flood))
       counts[status] = (counts[status] ?? 0) + 1;
-    console.log(JSON.stringify({ counts, hashing, after: (await hash('y')).length > 60 }));
+    console.log(JSON.stringify({ counts, after: (await hash('y')).length > 60 }));
     """)
     assert said["counts"] == {"200": 2, "503": 38}
     assert said["after"]
@@ -813,3 +812,379 @@ def test_tokens_are_compared_whatever_their_lengths():
     console.log(JSON.stringify([same('a', 'a'), same('a', 'ab'), same('', 'a'), bare]));
     """)
     assert said == [True, False, False, "ERR_CRYPTO_TIMING_SAFE_EQUAL_LENGTH"]
+
+
+COSTS = {
+    "scrypt\n2^14": "scrypt({ ln: 14 })", "scrypt\n2^15": "scrypt({ ln: 15 })",
+    "scrypt\n2^16": "scrypt({ ln: 16 })", "scrypt\n2^17": "scrypt({ ln: 17 })",
+    "Argon2id\n19 MiB, 2": "argon({ memory: 19 * 1024, passes: 2 })",
+    "Argon2id\n64 MiB, 3": "argon({ memory: 64 * 1024, passes: 3 })",
+}  # fmt: skip
+
+
+@pytest.mark.timing
+@pytest.mark.claim("hardening/slow-hash-is-free")
+def test_what_a_hash_costs_in_time_of_the_processor():
+    """CPU time, so that a busy neighbour counts little; rounds are interleaved."""
+    ways = ", ".join(f"{json.dumps(name)}: {way}" for name, way in COSTS.items())
+    samples = javascript(
+        """
+    import * as crypto from 'node:crypto';
+    import { promisify } from 'node:util';
+    import { passwordsOf } from '@/hardening/passwords.mjs';
+    const argon2 = crypto.argon2 && promisify(crypto.argon2);
+    const scrypt = (options) => { const { hash } = passwordsOf(options);
+      return () => hash('password'); };
+    const argon = (options) => () => argon2?.('argon2id', { ...options,
+      message: 'password', nonce: crypto.randomBytes(16), parallelism: 1, tagLength: 32 });
+    """
+        + f"const ways = {{ {ways} }};"
+        + """
+    const spent = {};
+    for (let round = 0; round < 3; round += 1)
+      for (const [name, hash] of Object.entries(ways)) {
+        const before = process.cpuUsage();
+        await hash();
+        const { user, system } = process.cpuUsage(before);
+        (spent[name] ??= []).push((user + system) / 1000);
+      }
+    console.log(JSON.stringify(spent));
+    """,
+        timeout=60,
+    )
+    middle = {name: statistics.median(values) for name, values in samples.items()}
+    small, large = samples["scrypt\n2^14"], samples["scrypt\n2^17"]
+    evidence.hold(
+        "hardening/hash-cost", large, "ms",
+        "Processor time of one scrypt hash with N = 2^17, r = 8, p = 1", source=SOURCE,
+    )  # fmt: skip
+    evidence.hold(
+        "hardening/hash-ratio", [b / a for a, b in zip(small, large, strict=True)], "×",
+        "Processor time of a scrypt hash with N = 2^17 over one with N = 2^14",
+        above=4, source=SOURCE,
+    )  # fmt: skip
+    evidence.hold(
+        "hardening/login-rate", [1000 / one for one in large], "logins/s",
+        "What one core can do in scrypt hashes with N = 2^17", source=SOURCE,
+    )  # fmt: skip
+    names, values = list(middle), [1000 / one for one in middle.values()]
+    drawing, ax = figure.plot(height=3)
+    ax.bar(names, values, width=0.6)
+    for x, value in enumerate(values):
+        ax.annotate(f"{value:.3g}", (x, value), (0, 4), textcoords="offset points",
+                    ha="center")  # fmt: skip
+    ax.set_ylabel("logins a second, one core")
+    ax.set_ylim(0, max(values) * 1.15)
+    ax.grid(axis="x", visible=False)
+    figure.publish(
+        "hardening/logins", drawing,
+        "Bars: logins a second that one core can hash. Each doubling of scrypt's N about "
+        "halves them; at 2^17 they are few. Argon2id with 19 MiB and with 64 MiB beside it.",
+        {"hash": [name.replace("\n", " ") for name in names],
+         "CPU ms": [round(one, 1) for one in middle.values()],
+         "logins a second": [round(one, 1) for one in values]},
+        source=SOURCE,
+    )  # fmt: skip
+
+
+GUESSES = """
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { createServer, request, Agent } from 'node:http';
+import { once } from 'node:events';
+const token = randomBytes(32).toString('hex');
+// flat: strings that are put together of others take longer to be sent
+const flat = (text) => Buffer.from(text).toString('latin1');
+const swap = (text, at) =>
+  flat(text.slice(0, at) + (text[at] === '0' ? '1' : '0') + text.slice(at + 1));
+// the second is right but for its end
+const guesses = { early: swap(token, 0), late: swap(token, 63) };
+const bytes = Buffer.from(token);
+const ways = {
+  '===': (given) => given === token,
+  timingSafeEqual: (given) => timingSafeEqual(Buffer.from(given), bytes),
+};
+const server = createServer((req, res) => {
+  const right = ways[req.headers.way](req.headers.token);
+  res.writeHead(right ? 200 : 401, { 'content-length': 0 }).end();
+}).listen(0, '127.0.0.1');
+await once(server, 'listening');
+const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+const { port } = server.address();
+async function timed(way, token) {
+  const begun = process.hrtime.bigint();
+  const sent = request({ port, host: '127.0.0.1', agent, headers: { way, token } }).end();
+  const [answer] = await once(sent, 'response');
+  answer.resume();
+  await once(answer, 'end');
+  return Number(process.hrtime.bigint() - begun);
+}
+const median = (list) => list.sort((a, b) => a - b)[list.length >> 1];
+for (let i = 0; i < 300; i += 1) await timed('===', guesses.early);
+const rounds = {};
+for (let round = 0; round < 12; round += 1)
+  for (const [name, way, pair] of [
+    ['===', '===', ['early', 'late']],
+    ['timingSafeEqual', 'timingSafeEqual', ['early', 'late']],
+    ['=== and twice the\\nsame guess', '===', ['early', 'early']],
+  ]) {
+    const took = [[], []];
+    for (let i = 0; i < 200; i += 1)
+      for (const which of i % 2 ? [0, 1] : [1, 0])
+        took[which].push(await timed(way, guesses[pair[which]]));
+    (rounds[name] ??= []).push((median(took[1]) - median(took[0])) / 1000);
+  }
+// strings of their own, as each header is, so that the compiler cannot do it once for all
+const copies = (text) =>
+  Array.from({ length: 20_000 }, () => flat(text));
+const alone = { early: [], late: [] };
+const all = { early: copies(guesses.early), late: copies(guesses.late) };
+for (let round = 0; round < 40; round += 1)
+  for (const [name, list] of Object.entries(all)) {
+    let right = 0;
+    const begun = process.hrtime.bigint();
+    for (const given of list) right += ways['==='](given);
+    alone[name].push(Number(process.hrtime.bigint() - begun) / list.length + right);
+  }
+console.log(JSON.stringify({ rounds, early: median(alone.early), late: median(alone.late) }));
+agent.destroy();
+server.close();
+"""
+
+
+@pytest.mark.timing
+@pytest.mark.claim("hardening/equals-leaks")
+def test_whether_the_time_of_a_comparison_is_seen_over_loopback():
+    """An honest look: recorded, not asserted but for the noise being larger than the
+    effect in the process itself."""
+    said = javascript(GUESSES, timeout=60)
+    rounds = said["rounds"]
+    print(said)
+    spread = statistics.pstdev(rounds["=== and twice the\nsame guess"])
+    evidence.hold(
+        "hardening/compare-noise", spread * 1000, "ns",
+        "Two times the same guess over loopback: how far medians of 200 requests differ "
+        "from round to round (standard deviation of 12 rounds)", source=SOURCE,
+    )  # fmt: skip
+    evidence.hold(
+        "hardening/compare-loopback", [one * 1000 for one in rounds["==="]], "ns",
+        "=== on a token over loopback: a guess wrong in its last character against one "
+        "wrong in its first, difference of medians", source=SOURCE,
+    )  # fmt: skip
+    evidence.hold(
+        "hardening/compare-process", abs(said["late"] - said["early"]), "ns",
+        "The same difference inside of the process, a comparison", source=SOURCE,
+    )  # fmt: skip
+    assert spread * 1000 > abs(said["late"] - said["early"])
+    names = list(rounds)
+    drawing, ax = figure.plot(height=2.4)
+    for y, name in enumerate(names):
+        ax.scatter(rounds[name], [y] * 12, s=28, alpha=0.7, color=figure.SERIES[y])
+        ax.plot([statistics.median(rounds[name])] * 2, [y - 0.25, y + 0.25], lw=2,
+                color=figure.SERIES[y])  # fmt: skip
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.axvline(0, ls="--", lw=1, color=figure._INK)
+    ax.set_xlabel("µs that a guess with only its last character wrong takes longer")
+    ax.grid(axis="y", visible=False)
+    figure.publish(
+        "hardening/compare", drawing,
+        "Twelve rounds each: the difference between a guess wrong at the end and one "
+        "wrong at the start, with ===, with timingSafeEqual, and between two equal "
+        "guesses. All three clouds lie around zero and are equally wide.",
+        {name.replace("\n", " "): [round(one, 3) for one in values]
+         for name, values in rounds.items()},
+        source=SOURCE,
+    )  # fmt: skip
+
+
+# --- packages -----------------------------------------------------------------------
+
+
+class _Registry(http.server.BaseHTTPRequestHandler):
+    """A registry with one package, whose 1.0.1 is of this hour."""
+
+    package: dict
+    tarballs: dict
+
+    def do_GET(self):
+        body = self.tarballs.get(self.path.rpartition("/")[2])
+        if body is None:
+            body = json.dumps(self.package).encode()
+        self.send_response(200 if self.path.startswith("/parcel") else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args):
+        pass
+
+
+class Npm:
+    """npm in a folder of its own, against a registry on loopback."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.app = folder, folder / "app"
+        self.canary = folder / "canary"
+        self.app.mkdir()
+        self.registry = "http://127.0.0.1:9"  # nobody there unless a test says so
+
+    def pack(self, version: str, script: bool) -> Path:
+        source = self.folder / f"parcel-{version}"
+        source.mkdir(exist_ok=True)
+        run = "node -e \"require('fs').writeFileSync(process.env.CANARY, 'ran')\""
+        package = {"name": "parcel", "version": version}
+        if script:
+            package["scripts"] = {"postinstall": run}
+        (source / "package.json").write_text(json.dumps(package))
+        self("pack", "--pack-destination", self.folder, cwd=source)
+        return self.folder / f"parcel-{version}.tgz"
+
+    def wants(self, spec: str) -> None:
+        package = {"name": "app", "version": "1.0.0", "dependencies": {"parcel": spec}}
+        (self.app / "package.json").write_text(json.dumps(package))
+
+    def clean(self) -> None:
+        for name in ("node_modules", "package-lock.json"):
+            path = self.app / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        self.canary.unlink(missing_ok=True)
+
+    def installed(self) -> str:
+        path = self.app / "node_modules" / "parcel" / "package.json"
+        return json.loads(path.read_text())["version"]
+
+    def __call__(self, *args, cwd: Path | None = None, cache: str = "cache"):
+        base = {k: v for k, v in os.environ.items() if not k.lower().startswith("npm_")}
+        own = {
+            "CANARY": str(self.canary), "HOME": str(self.folder), "NO_COLOR": "1",
+            "PATH": f"{node.ROOT / '.venv' / 'bin'}:{base['PATH']}",
+        }  # fmt: skip
+        return subprocess.run(
+            ["npm", *args, f"--cache={self.folder / cache}", "--no-audit", "--no-fund",
+             "--no-update-notifier", f"--registry={self.registry}", "--fetch-retries=0"],
+            cwd=cwd or self.app, env=base | own,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def npm(tmp_path):
+    return Npm(tmp_path)
+
+
+@pytest.mark.claim("hardening/install-only-downloads")
+def test_an_install_script_runs_unless_scripts_are_off(npm):
+    package = npm.pack("1.0.0", script=True)
+    npm.wants(f"file:{package}")
+    done = npm("install")
+    assert done.returncode == 0, done.stderr
+    assert npm.canary.exists()  # with a warning, when it is too late
+    assert "install scripts not yet covered by allowScripts" in done.stderr
+    npm.canary.unlink()
+    for flags, code in (
+        (["--ignore-scripts"], 0),
+        (["--strict-allow-scripts"], 1),
+        ([], 0),
+    ):
+        done = npm("ci", *flags)
+        assert done.returncode == code, done.stderr
+        assert npm.canary.exists() is (flags == [])
+        if code:
+            assert "ESTRICTALLOWSCRIPTS" in done.stderr
+
+
+def test_npm_ci_refuses_another_content_and_a_lock_that_does_not_fit(npm):
+    package = npm.pack("1.0.0", script=False)
+    npm.wants(f"file:{package}")
+    assert npm("install").returncode == 0
+    npm.pack("1.0.0", script=True)  # the same name and version, another content
+    done = npm("ci", cache="another")
+    assert done.returncode != 0
+    assert "EINTEGRITY" in done.stderr
+    assert not npm.canary.exists()
+    npm.wants(f"file:{npm.pack('1.0.1', script=True)}")
+    done = npm("ci", cache="another")
+    assert "can only install packages when your package.json and package-lock.json" in (
+        done.stderr
+    )
+    assert not npm.canary.exists()
+    # install has no such doubts: it writes a new lock and runs what it brings
+    assert npm("install", cache="another").returncode == 0
+    assert npm.canary.exists()
+
+
+@pytest.fixture
+def registry(npm):
+    tarballs = {}
+    now = datetime.datetime.now(datetime.UTC)
+    ages = {"1.0.0": 300, "1.0.1": 0}
+    for version in ages:
+        file = npm.pack(version, script=version == "1.0.1")
+        tarballs[file.name] = file.read_bytes()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Registry) as server:
+        npm.registry = f"http://127.0.0.1:{server.server_port}"
+        versions = {}
+        for version in ages:
+            data = tarballs[f"parcel-{version}.tgz"]
+            digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
+            versions[version] = {
+                "name": "parcel", "version": version,
+                "hasInstallScript": version == "1.0.1",
+                "dist": {
+                    "tarball": f"{npm.registry}/parcel/-/parcel-{version}.tgz",
+                    "integrity": f"sha512-{digest}",
+                },
+            }  # fmt: skip
+        made = {
+            version: (now - datetime.timedelta(days=days, minutes=5)).isoformat()
+            for version, days in ages.items()
+        }
+        server.RequestHandlerClass = type(
+            "Registry", (_Registry,),
+            {"tarballs": tarballs, "package": {
+                "name": "parcel", "dist-tags": {"latest": "1.0.1"},
+                "versions": versions, "time": made}},
+        )  # fmt: skip
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield npm
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.claim("hardening/keep-updated")
+def test_a_minimum_age_takes_the_older_release_and_says_so_when_there_is_none(registry):
+    npm = registry
+    npm.wants("^1.0.0")
+    assert npm("install").returncode == 0
+    assert npm.installed() == "1.0.1"
+    assert npm.canary.exists()
+    npm.clean()
+    done = npm("install", "--min-release-age=7")
+    assert done.returncode == 0, done.stderr
+    assert npm.installed() == "1.0.0"
+    assert not npm.canary.exists()
+    npm.clean()
+    npm.wants("1.0.1")
+    done = npm("install", "--min-release-age=7")
+    assert done.returncode != 0
+    assert "ETARGET" in done.stderr
+    assert not npm.canary.exists()
+
+
+def test_a_lock_made_without_the_age_is_installed_however_young(registry):
+    """`npm ci` takes what the lock says: the age is a rule for who makes the lock."""
+    npm = registry
+    npm.wants("^1.0.0")
+    assert npm("install", "--ignore-scripts").returncode == 0
+    done = npm("ci", "--min-release-age=7", "--ignore-scripts")
+    print(done.stderr)
+    assert done.returncode == 0
+    assert npm.installed() == "1.0.1"
+
+
+def test_install_scripts_of_the_guide_are_off():
+    settings = (node.SNIPPETS / ".npmrc").read_text().splitlines()
+    assert "ignore-scripts=true" in settings
