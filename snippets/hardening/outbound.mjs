@@ -34,14 +34,16 @@ function check(addresses, forbidden) {
 }
 
 /** A `lookup` for sockets: what it has checked is what is connected to. */
-const pinned = (resolve, forbidden) => (host, options, done) =>
-  Promise.resolve(resolve(host))
-    .then((found) => check(found, forbidden))
-    .then((found) => {
-      const [{ address, family }] = found;
-      if (options.all) done(null, found);
-      else done(null, address, family);
-    }, done);
+function pinned(resolve, forbidden) {
+  return async (host, options, done) => {
+    try {
+      const found = check(await resolve(host), forbidden);
+      process.nextTick(done, null, found);
+    } catch (error) {
+      process.nextTick(done, error);
+    }
+  };
+}
 // --8<-- [end:pinned]
 
 // --8<-- [start:outbound]
@@ -50,7 +52,7 @@ export function outboundOf({ hosts, signal, ...deps }) {
   const { resolve = resolveAll, forbidden = notPublic } = deps;
   const { protocols = ['https:'], bytes = 1_000_000, ms = 5000 } = deps;
   const dispatcher = new Agent({
-    connect: { lookup: pinned(resolve, forbidden) },
+    connect: { lookup: pinned(resolve, forbidden), autoSelectFamily: true },
     maxResponseSize: bytes,
   });
   signal?.addEventListener('abort', () => dispatcher.destroy());
