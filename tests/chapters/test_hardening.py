@@ -732,7 +732,6 @@ def test_what_the_permission_model_stops_and_what_it_does_not(tmp_path):
         "refused: reading and writing files outside, programs, workers, /proc. Possible "
         "stay: a link inside the folder, an open descriptor, process.env, signals, and "
         "the network.",
-        width=4.6,
     )  # fmt: skip
 
 
