@@ -20,29 +20,33 @@ export function createApp({ store, check }) {
     res.cookie('sid', id);
     return res.redirect(req.body.next || '/orders');
   });
-  app.get('/orders', (req, res) => {
-    const q = req.query.q ?? '';
-    const found = [...store.all.values()].filter((one) =>
-      one.note.includes(q),
-    );
-    res.send(list(q, found));
-  });
-  app.get('/orders/:id', (req, res) => {
-    res.send(page(store.all.get(req.params.id), req.user));
-  });
-  app.post('/orders/:id/note', (req, res) => {
-    store.all.get(req.params.id).note = req.body.note;
-    res.redirect(`/orders/${req.params.id}`);
-  });
-  app.post('/orders/:id/cancellation', (req, res) => {
-    if (!req.user) return res.sendStatus(401);
-    store.all.get(req.params.id).status = 'cancelled';
-    return res.redirect(`/orders/${req.params.id}`);
-  });
+  orders(app, store.all);
   app.use((error, req, res, next) => res.status(500).send(error.stack));
   return app;
 }
 // --8<-- [end:app]
+
+// --8<-- [start:orders]
+function orders(app, all) {
+  app.get('/orders', (req, res) => {
+    const q = req.query.q ?? '';
+    const found = [...all.values()].filter((one) => one.note.includes(q));
+    res.send(list(q, found));
+  });
+  app.get('/orders/:id', (req, res) => {
+    res.send(page(all.get(req.params.id), req.user));
+  });
+  app.post('/orders/:id/note', (req, res) => {
+    all.get(req.params.id).note = req.body.note;
+    res.redirect(`/orders/${req.params.id}`);
+  });
+  app.post('/orders/:id/cancellation', (req, res) => {
+    if (!req.user) return res.sendStatus(401);
+    all.get(req.params.id).status = 'cancelled';
+    return res.redirect(`/orders/${req.params.id}`);
+  });
+}
+// --8<-- [end:orders]
 
 // --8<-- [start:view]
 const html = (body) => `<!doctype html><html lang="en"><head>
@@ -51,7 +55,8 @@ const html = (body) => `<!doctype html><html lang="en"><head>
 const login = (next) =>
   html(`<form method="post" action="/login">
 <input name="email"><input name="password" type="password">
-<input name="next" type="hidden" value="${next}"><button>Log in</button></form>`);
+<input name="next" type="hidden" value="${next}">
+<button>Log in</button></form>`);
 
 const list = (q, orders) =>
   html(`<form><input name="q"></form>

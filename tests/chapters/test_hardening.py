@@ -606,6 +606,7 @@ def order(page, host) -> str:
     return page.inner_text("body")
 
 
+@pytest.mark.claim("hardening/samesite-stops-clickjacking")
 @TWINS
 def test_in_chromium_a_sibling_hosts_page_frames_the_naive_app_and_a_click_cancels(
     site, snippet
@@ -720,7 +721,7 @@ def forgotten(named_hosts, tmp_path):
                 helmet=package("helmet"), policy=POLICIES[policy], uploads=uploads,
                 express=package("express"),
                 **{name: uri(f"{name}.mjs") for name in ("headers", "reports")},
-                forgotten=uri("forgotten.naive.mjs"),
+                forgotten=uri("forgotten.mjs"),
             )
         )  # fmt: skip
         with hosts(named_hosts, tmp_path, module) as (page, host):
@@ -785,6 +786,7 @@ def executed(look, host) -> dict[str, dict[str, bool]]:
 
 
 @pytest.mark.claim("hardening/csp-default-stops-xss")
+@pytest.mark.claim("hardening/https-stops-injection")
 def test_helmets_policy_runs_what_our_own_site_serves_and_the_nonce_nothing(forgotten):
     for policy, expected in (
         ("none", [True, True, True, True]),
