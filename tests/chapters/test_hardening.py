@@ -820,7 +820,7 @@ def test_thirty_payloads_in_chromium_by_policy(forgotten):
         ("xss-none", "none"), ("xss-default", "Helmet's default"), ("xss-nonce", "nonce")
     ):  # fmt: skip
         evidence.hold(
-            f"{TOPIC}/{key}", sum(counts[policy]), "of 30",
+            f"{TOPIC}/{key}", sum(counts[policy]), "payloads",
             f"XSS payloads that ran in Chromium, policy: {policy}", source=SOURCE,
         )  # fmt: skip
     drawing, axes = figure.plot(height=2.6)
@@ -828,13 +828,14 @@ def test_thirty_payloads_in_chromium_by_policy(forgotten):
     left = [0, 0, 0]
     for index, kind in enumerate(kinds):
         some = [counts[policy][index] for policy in counts]
-        bars = axes.barh(list(counts), some, left=left, label=kind, height=0.6)
-        labels = [str(n) if n else "" for n in some]
-        axes.bar_label(bars, labels, label_type="center", color="white")
+        axes.barh(list(counts), some, left=left, label=kind, height=0.5)
+        for row, (start, n) in enumerate(zip(left, some, strict=True)):
+            if n:
+                axes.text(start + n / 2, row - 0.28, n, ha="center", va="bottom")
         left = [a + b for a, b in zip(left, some, strict=True)]
-    axes.invert_yaxis()
     axes.set_xlabel("payloads that ran, of 30")
     axes.set_xlim(0, 30.5)
+    axes.set_ylim(2.4, -0.7)
     axes.legend(loc="lower right")
     axes.grid(visible=False, axis="y")
     figure.publish(
@@ -1000,8 +1001,8 @@ def test_sslyze_finds_nothing_old_in_nodes_own_https_and_much_in_the_naive_one(t
         axes.bar_label(bars)
     axes.set_xticks(range(len(shown)), list(shown))
     axes.set_ylabel("suites taken")
-    axes.legend(loc="upper left")
-    axes.grid(visible=False, axis="x")
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=3)
+    axes.grid(visible=False)
     figure.publish(
         f"{TOPIC}/tls", drawing,
         "Bars by protocol: Node's own HTTPS server and the hardened one take no suite of "
