@@ -11,11 +11,13 @@ UV := .uv/bin/uv
 RUN := .venv/bin/python -m lab
 UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 AGENTS := snippets/observability/agents
+# only two chapters have tests that want more than set-up gives
+HEAVY := $(if $(filter-out hardening observability,$(TOPIC)),,heavy)
 # npm and node come from PyPI with everything else
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat bench lighthouse notebook hooks site heavy clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat versions bench lighthouse notebook hooks site heavy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,8 +27,7 @@ setup: .venv/.ready snippets/node_modules/.ready ## install what the locks name,
 serve: setup ## the guide on 127.0.0.1:8000 with live reload (PORT=)
 	@$(RUN) serve --port $(PORT)
 
-# only two chapters have tests that want more than set-up gives
-test: setup $(if $(filter-out hardening observability,$(TOPIC)),,heavy) ## everything (TOPIC= for one chapter)
+test: setup $(HEAVY) ## everything (TOPIC= for one chapter)
 	@$(RUN) test $(TOPIC)
 
 pages: setup ## the fast gates, nothing is run
@@ -44,8 +45,11 @@ exercise: setup ## check your copy of an exercise (E=topic/name)
 chapter: setup ## start a chapter (TOPIC=slug, TITLE= in the navigation)
 	@$(RUN) chapter $(or $(TOPIC),$(error say which one: make chapter TOPIC=slug)) --title "$(TITLE)"
 
-repeat: setup ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
+repeat: setup $(HEAVY) ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 	@$(RUN) repeat $(TOPIC) $(if $(TIMES),--times $(TIMES))
+
+versions: setup $(HEAVY) ## which answers change with another Node or Express 4 (TOPIC= for a trial)
+	@$(RUN) versions $(TOPIC)
 
 bench: setup ## what our own parts cost, as ratios, nothing else running (ROUNDS=)
 	@$(RUN) bench $(if $(ROUNDS),--rounds $(ROUNDS))
@@ -62,7 +66,7 @@ hooks: setup ## check what is committed, at each git commit
 site: setup ## build the site into site/
 	@$(RUN) site
 
-heavy: setup $(foreach tool,ddapm wapiti,tests/tools/$(tool)/.venv/.ready) $(AGENTS)/node_modules/.ready ## what tests marked heavy need (make test calls it)
+heavy: setup $(foreach tool,ddapm wapiti,tests/tools/$(tool)/.venv/.ready) $(AGENTS)/node_modules/.ready ## what tests marked heavy need (whoever runs them calls it)
 
 clean: ## remove what was made; set-up and work/ stay
 	rm -rf build site
@@ -79,16 +83,20 @@ clean: ## remove what was made; set-up and work/ stay
 	@$(UV) sync --frozen || { echo "set-up: 'uv sync --frozen' failed — is the package index reachable?" >&2; exit 1; }
 	@touch $@
 
+# $(call npm_ci,FOLDER)
+npm_ci = (cd $(1) && npm ci --no-progress --loglevel=error) || { echo "set-up: 'npm ci' failed in $(1) — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+
 NPM_LOCKS := $(foreach folder,snippets snippets/_specimens,$(folder)/package.json $(folder)/package-lock.json)
 snippets/node_modules/.ready: $(NPM_LOCKS) | .venv/.ready
 	@echo "set-up: npm packages, as locked"
-	@for folder in snippets snippets/_specimens; do (cd $$folder && npm ci --no-progress --loglevel=error) || exit 1; done || { echo "set-up: 'npm ci' failed — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@$(call npm_ci,snippets)
+	@$(call npm_ci,snippets/_specimens)
 	@touch $@
 
 # only `make lighthouse` wants it, so set-up leaves it alone
 tests/lighthouse/node_modules/.ready: tests/lighthouse/package.json tests/lighthouse/package-lock.json | .venv/.ready
 	@echo "set-up: Lighthouse, as locked"
-	@cd tests/lighthouse && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed in tests/lighthouse — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@$(call npm_ci,tests/lighthouse)
 	@touch $@
 
 # each wants versions that the guide's environment cannot have, so each has its own
@@ -99,5 +107,5 @@ tests/tools/%/.venv/.ready: tests/tools/%/uv.lock | .uv/.ready
 
 $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.json | .venv/.ready
 	@echo "set-up: the agents of observability (290 MB), as locked"
-	@cd $(AGENTS) && npm ci --no-progress --loglevel=error || { echo "set-up: 'npm ci' failed in $(AGENTS) — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+	@$(call npm_ci,$(AGENTS))
 	@touch $@

@@ -13,7 +13,7 @@ import pytest
 from lab import ROOT, browser, process, services
 
 NO_SKIP = "GUIDE_NO_SKIP"
-_containers = []
+_container = contextlib.ExitStack()  # of the folder that this run writes to
 
 
 def pytest_addoption(parser):
@@ -24,9 +24,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if hasattr(config, "workerinput"):
         return  # an xdist worker inherits the environment
-    container = process.directory("test")
-    folder = container.__enter__()
-    _containers.append(container)
+    folder = _container.enter_context(process.directory("test"))
     config.option.basetemp = config.option.basetemp or str(folder / "pytest")
     for name, below in (
         ("TMPDIR", "tmp"),
@@ -39,8 +37,7 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure(config):
-    while _containers:
-        _containers.pop().__exit__(None, None, None)
+    _container.close()
 
 
 def topic_of(item) -> str | None:
@@ -58,9 +55,9 @@ def topic_of(item) -> str | None:
 def pytest_collection_modifyitems(config, items):
     if (topic := config.getoption("--topic")) is None:
         return
-    keep = [item for item in items if topic_of(item) == topic]
-    config.hook.pytest_deselected(items=[item for item in items if item not in keep])
-    items[:] = keep
+    others = [item for item in items if topic_of(item) != topic]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if topic_of(item) == topic]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,7 +1,5 @@
-"""What tests, notebooks and pages share. One module per job; each imports only
-modules below it: bench, lighthouse, repeat, chapter, notebook, site, publish, markdown,
-overview, elements, pages, figure, evidence, load, browser, services, node, process (the
-ground)."""
+"""What tests, notebooks and pages share. One module per job; each imports only modules
+below it, in the order that tests/guide/test_house.py lists."""
 
 from pathlib import Path
 

@@ -35,6 +35,9 @@ def main() -> int:
     sub = command("repeat", repeat_, "run tests again and again, and count")
     sub.add_argument("topic", nargs="?")
     sub.add_argument("--times", type=int, help="runs of each kind, for a quick trial")
+    command("versions", versions_, "other Nodes, Express 4: what differs").add_argument(
+        "topic", nargs="?", help="try this one, write nothing"
+    )
     command("bench", bench_, "what our own parts cost, as ratios").add_argument(
         "--rounds", type=int, default=7
     )
@@ -158,6 +161,13 @@ def repeat_(args) -> int:
     if args.times is not None and args.times < 1:
         raise GuideError(f"--times {args.times}: nothing to run — give 1 or more")
     return not repeat.run(repeat.kinds(_topic(args.topic), args.times))
+
+
+def versions_(args) -> int:
+    """Run the proofs of claims with other versions; write docs/versions.json."""
+    from lab import versions
+
+    return not versions.run(_topic(args.topic))
 
 
 def bench_(args) -> int:

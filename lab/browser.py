@@ -5,7 +5,6 @@ import functools
 import gzip
 import http.server
 import json
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -34,11 +33,11 @@ def executable() -> Path:
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator["object"]:
+def chromium() -> Iterator[object]:
     """A Playwright `Browser`, closed at the end. Raises BrowserError."""
     path = executable()
     with _playwright() as playwright:
-        with _of_no_test():
+        with process.of_no_test():
             browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:
             yield browser
@@ -47,7 +46,7 @@ def chromium() -> Iterator["object"]:
 
 
 @contextlib.contextmanager
-def named_hosts(folder: Path) -> Iterator[Callable[..., "object"]]:
+def named_hosts(folder: Path) -> Iterator[Callable[..., object]]:
     """Chromium for which every host of .test is this machine: gives
     `opened(third_party_cookies=True)`, a Playwright `BrowserContext`.
 
@@ -62,7 +61,7 @@ def named_hosts(folder: Path) -> Iterator[Callable[..., "object"]]:
     with _playwright() as playwright, contextlib.ExitStack() as stack:
 
         @functools.cache
-        def opened(third_party_cookies: bool = True) -> "object":
+        def opened(third_party_cookies: bool = True) -> object:
             profile = folder / f"third-party-{third_party_cookies}"
             choice = {
                 "cookie_controls_mode": 0 if third_party_cookies else 1,
@@ -71,7 +70,7 @@ def named_hosts(folder: Path) -> Iterator[Callable[..., "object"]]:
             (profile / "Default").mkdir(parents=True)
             preferences = profile / "Default" / "Preferences"
             preferences.write_text(json.dumps({"profile": choice}), "utf-8")
-            with _of_no_test():
+            with process.of_no_test():
                 context = playwright.chromium.launch_persistent_context(
                     profile, executable_path=path, args=flags, ignore_https_errors=True
                 )
@@ -82,25 +81,13 @@ def named_hosts(folder: Path) -> Iterator[Callable[..., "object"]]:
 
 
 @contextlib.contextmanager
-def _playwright() -> Iterator["object"]:
+def _playwright() -> Iterator[object]:
     from playwright.sync_api import sync_playwright
 
     with contextlib.ExitStack() as stack:
-        with _of_no_test():
+        with process.of_no_test():
             playwright = stack.enter_context(sync_playwright())
         yield playwright
-
-
-@contextlib.contextmanager
-def _of_no_test() -> Iterator[None]:
-    """What starts in here may serve a whole module: it may outlive the test that happens
-    to start it, and whoever entered closes it."""
-    outer = os.environ.pop(process.TOKEN, None)
-    try:
-        yield
-    finally:
-        if outer is not None:
-            os.environ[process.TOKEN] = outer
 
 
 def certificate(folder: Path, *hosts: str) -> Path:
@@ -115,17 +102,12 @@ def certificate(folder: Path, *hosts: str) -> Path:
 
 
 @contextlib.contextmanager
-def static(folder: Path, prefix: str = "", *, headers: bool = False) -> Iterator[str]:
+def static(folder: Path, prefix: str = "") -> Iterator[str]:
     """Serve a folder on a free port of 127.0.0.1 as a static host would: gzipped,
     under a path (`prefix`, e.g. "/guide"), with 404.html for what is not there, and
-    with the response headers of its `_headers` file if `headers`. Yields the URL,
-    without slash at the end."""
-    handler = functools.partial(
-        _Static,
-        directory=str(folder),
-        prefix=prefix,
-        extra=folder / "_headers" if headers else None,
-    )
+    with the response headers of its `_headers` file. Yields the URL, without slash at
+    the end."""
+    handler = functools.partial(_Static, directory=str(folder), prefix=prefix)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -137,8 +119,9 @@ def static(folder: Path, prefix: str = "", *, headers: bool = False) -> Iterator
 
 
 def _headers(file: Path) -> list[tuple[str, str]]:
-    """What stands under `/*` in a `_headers` file, as hosts of static sites read it."""
-    lines = file.read_text("utf-8").splitlines()
+    """What stands under `/*` in a `_headers` file, if there is one, as hosts of static
+    sites read it."""
+    lines = file.read_text("utf-8").splitlines() if file.is_file() else []
     pairs = (line.partition(":") for line in lines if line.startswith(" "))
     return [(name.strip(), value.strip()) for name, _, value in pairs]
 
@@ -146,8 +129,8 @@ def _headers(file: Path) -> list[tuple[str, str]]:
 class _Static(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # keeps connections, as every host does
 
-    def __init__(self, *args, prefix: str, extra: Path | None, **options):
-        self.prefix, self.extra = prefix, extra
+    def __init__(self, *args, prefix: str, **options):
+        self.prefix = prefix
         super().__init__(*args, **options)
 
     def do_GET(self):
@@ -168,7 +151,7 @@ class _Static(http.server.SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "max-age=600")
         # read now: a site may be built after its address is known
-        for name, value in _headers(self.extra) if self.extra else []:
+        for name, value in _headers(Path(self.directory, "_headers")):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -66,6 +66,14 @@ _WORDS = {
 }  # fmt: skip
 
 
+def add_proofs(parent, claim: pages.Claim, repo: str) -> None:
+    """An entry for each test and each measurement that stands behind a claim."""
+    for sentence, path, line in tests(claim):
+        add_test(element(parent, "li", text="test: "), repo, sentence, path, line)
+    for entry in measurements(claim):
+        element(parent, "li", text=f"measured: {entry['what']} — {how(entry)}")
+
+
 def measurements(claim: pages.Claim) -> list[dict]:
     """The recorded values that a claim shows, or that prove it."""
     keys = [*pages.MEASURED.findall(claim.body), claim.key]

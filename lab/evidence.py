@@ -81,12 +81,6 @@ def figure(
     _record(key, entry, source)
 
 
-def read(topic: str, folder: Path = EVIDENCE) -> dict[str, dict]:
-    """All entries of a topic by name; empty when nothing is recorded yet."""
-    path = folder / f"{topic}.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else {}
-
-
 def shown(entry: Mapping) -> str:
     """A value as a page prints it: three significant digits and the unit."""
     value, unit = entry["value"], entry["unit"]

@@ -115,10 +115,10 @@ def render(key: str, drawing: Figure, alt: str) -> Svg:
     for color, css in _CSS.items():
         svg = svg.replace(color, css)
     svg = re.sub(r"font-family: [^;\"]+", "font-family: inherit", svg)
-    size = re.search(r'<svg [^>]*?viewBox="([^"]+)"', svg)
+    box = re.search(r'<svg [^>]*?viewBox="([^"]+)"', svg)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" '
-        f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{size[1]}" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box[1]}" '
         f'class="pn-figure" role="img" aria-label="{_attribute(alt)}">'
     )
     svg = slim(head + svg[svg.index(">") + 1 :])

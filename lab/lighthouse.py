@@ -6,11 +6,10 @@ median counts, as Lighthouse's own documentation says (docs/variability.md). The
 scores don't vary: there, the worst run counts.
 """
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median_low
 from urllib.parse import urlsplit
@@ -52,10 +51,9 @@ def run() -> list[Problem]:
     with process.directory("lighthouse") as folder:
         built = folder / "site"
         built.mkdir()
-        with browser.static(built, PREFIX, headers=True) as url:
+        with browser.static(built, PREFIX) as url:
             repo = os.environ.get("GUIDE_REPO") or REPO
-            with _environment(GUIDE_URL=f"{url}/", GUIDE_REPO=repo):
-                site.build(built)
+            site.build(built, GUIDE_URL=f"{url}/", GUIDE_REPO=repo)
             for name, path in targets(built).items():
                 for number in range(1, RUNS + 1):
                     report = _audit(f"{url}/{path}", chromium, f"{name}-{number}")
@@ -238,17 +236,3 @@ def _audit(url: str, chromium: Path, name: str, attempts: int = ATTEMPTS) -> dic
             f"{wrong.get('message') or said or 'nothing'}"
         )
     return report
-
-
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Variables of this process for as long as the block lasts."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value

@@ -13,11 +13,16 @@
     /// figure | name.svg                  a diagram from docs/assets/
     ///
 
+    /// notebook | topic                  where to read, run and download it
+    ///
+
     {measured topic/name}   {version express}
 
 Besides, a fence that embeds a snippet gets the file's name as its title, a naive
-one is marked, and a chapter gets its line of jumps. Only Python-Markdown and
-pymdownx.blocks are used, so any builder that runs those can show the pages.
+one is marked, a fold with an id gets a link of its own, and a chapter gets its line
+of jumps and the list of its numbers. The blocks that look at the whole guide are in
+`lab.overview`. Only Python-Markdown and pymdownx.blocks are used, so any builder that
+runs those can show the pages.
 """
 
 import posixpath
@@ -37,18 +42,16 @@ from pymdownx.blocks.block import Block, type_html_identifier, type_string_in
 
 from lab import pages
 from lab.elements import (
-    add_test,
+    add_proofs,
     circumstances,
     element,
     evidence_of,
     how,
     measured_on,
-    measurements,
-    tests,
     tree,
 )
 from lab.evidence import shown
-from lab.overview import Answers, Errata, Ledger, Questions
+from lab.overview import Answers, Differs, Errata, Ledger, Questions, Versions
 
 JUMPS = {
     "30 seconds": "in-thirty-seconds",
@@ -96,15 +99,12 @@ class Claim(Block):
             element(proofs, "li", text=f"said by: {self.options['source']}")
         if not (found := _claim(self.options["id"], self.argument)):
             return
-        for sentence, path, line in tests(found):
-            item = element(proofs, "li", text="test: ")
-            add_test(item, self.config["repo_url"], sentence, path, line)
-        for entry in measurements(found):
-            element(proofs, "li", text=f"measured: {entry['what']} — {how(entry)}")
-        if repo := self.config["repo_url"].rstrip("/"):
+        repo = self.config["repo_url"].rstrip("/")
+        add_proofs(proofs, found, repo)
+        if repo:
             query = urlencode({"template": "wrong.yml", "where": found.key})
-            link = element(element(proofs, "li"), "a", text="this is wrong")
-            link.set("href", f"{repo}/issues/new?{query}")
+            href = f"{repo}/issues/new?{query}"
+            element(element(proofs, "li"), "a", text="this is wrong", href=href)
 
 
 class Figure(Block):
@@ -116,20 +116,16 @@ class Figure(Block):
     ARGUMENT = True
 
     def on_create(self, parent):
-        name = self.argument.strip()
-        figure = etree.SubElement(
-            parent,
-            "figure",
-            {"class": "pn-plot", "id": f"figure-{Path(name).stem}"},
-        )
-        path = pages.drawing(tree(), name)
-        svg = tree().files.get(path or "", "")
+        key = self.argument.strip()
+        name = Path(key).stem
+        figure = element(parent, "figure", "pn-plot", id=f"figure-{name}")
+        svg = tree().files.get(pages.drawing(tree(), key) or "", "")
         # wide drawings scroll on narrow screens, so the box takes the keyboard
         box = element(figure, "div", "pn-scroll", self.md.htmlStash.store(svg))
         box.set("tabindex", "0")
         box.set("role", "group")
-        box.set("aria-labelledby", f"caption-{Path(name).stem}")
-        return element(figure, "figcaption", id=f"caption-{Path(name).stem}")
+        box.set("aria-labelledby", f"caption-{name}")
+        return element(figure, "figcaption", id=f"caption-{name}")
 
     def on_end(self, block):
         key = self.argument.strip()
@@ -179,11 +175,11 @@ class Measured(InlineProcessor):
         entry = tree().evidence.get(match[1])
         if not entry or "value" not in entry:
             return None, None, None  # the gate names page and line
-        element = etree.Element("data", {"class": "pn-measured"})
-        element.set("value", str(entry["value"]))
-        element.set("title", f"{entry['what']}: {how(entry)}")
-        element.text = shown(entry)
-        return element, match.start(0), match.end(0)
+        value = etree.Element("data", {"class": "pn-measured"})
+        value.set("value", str(entry["value"]))
+        value.set("title", f"{entry['what']}: {how(entry)}")
+        value.text = shown(entry)
+        return value, match.start(0), match.end(0)
 
 
 class Version(InlineProcessor):
@@ -222,14 +218,13 @@ class Jumps(Treeprocessor):
     """Under a chapter's heading: jumps, and what it was checked with."""
 
     def run(self, root):
-        ids = {element.get("id") for element in root.iter("h2")}
+        ids = {heading.get("id") for heading in root.iter("h2")}
         top = next((child for child in root if child.tag == "h1"), None)
         if top is None or not set(JUMPS.values()) <= ids:
             return
         line = etree.Element("p", {"class": "pn-jumps"})
         for text, anchor in JUMPS.items():
-            link = element(line, "a", text=text)
-            link.set("href", f"#{anchor}")
+            link = element(line, "a", text=text, href=f"#{anchor}")
             link.tail = " · " if text != list(JUMPS)[-1] else " "
         versions = tree().versions
         checked = (
@@ -291,7 +286,7 @@ class GuideExtension(BlocksExtension):
 
     def extendMarkdown(self, md):
         super().extendMarkdown(md)
-        # before pymdownx.snippets (32), after backticks are no concern yet
+        # before pymdownx.snippets (32) puts the file in the place of its name
         md.preprocessors.register(Titles(md), "pn-titles", 40)
         # after code spans (190), before anything that reads braces
         measured = Measured(pages.MEASURED.pattern, md)
@@ -307,7 +302,8 @@ class GuideExtension(BlocksExtension):
     def extendMarkdownBlocks(self, md, block_mgr):
         # an environment variable that is set but empty comes as None
         config = {"repo_url": self.getConfig("repo_url") or ""}
-        for block in (Claim, Figure, Notebook, Questions, Ledger, Errata, Answers):
+        blocks = (Claim, Figure, Notebook, Questions, Ledger, Errata, Answers)
+        for block in (*blocks, Versions, Differs):
             block_mgr.register(block, config)
 
 

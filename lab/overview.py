@@ -13,17 +13,28 @@
 
 /// answers                   each chapter's question and its thirty seconds
 ///
+
+/// versions                  what `make versions` found: claims that fail with other
+///                           versions, and the counts
+
+/// differs | topic/id        why one of them does: `answer` and `proof` list columns
+    answer: node-26, express-4
+A note.
+///
 """
 
 import posixpath
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import ClassVar
 
-from pymdownx.blocks.block import Block, type_any
+from markdown.util import AtomicString
+from pymdownx.blocks.block import Block, type_any, type_string
 
 from lab import pages
 from lab.elements import (
+    add_proofs,
     add_test,
     element,
     evidence_of,
@@ -172,11 +183,7 @@ class Errata(Block):
         link = element(proof, "a", text=pages.title(tree().chapters[claim.topic]))
         link.set("href", f"chapters/{claim.topic}.md#claim-{claim.options['id']}")
         listed = element(section, "ul", "pn-proofs")
-        for sentence, path, line in tests(claim):
-            item = element(listed, "li", text="test: ")
-            add_test(item, self.config["repo_url"], sentence, path, line)
-        for entry in measurements(claim):
-            element(listed, "li", text=f"measured: {entry['what']} — {how(entry)}")
+        add_proofs(listed, claim, self.config["repo_url"])
 
 
 class Answers(Block):
@@ -194,6 +201,150 @@ class Answers(Block):
             element(head, "a", text=pages.question(page), href=f"chapters/{topic}.md")
             for text in re.split(r"\n\s*\n", pages.in_thirty_seconds(page)):
                 element(section, "p", text=_from_root(text))
+
+
+class Versions(Block):
+    """What `make versions` wrote: a summary, the claims that fail in a column, each
+    with what its note says of that, and the counts."""
+
+    NAME = "versions"
+
+    def on_create(self, parent):
+        return element(parent, "div", "pn-versions-box")
+
+    def on_end(self, block):
+        if matrix := tree().matrix:
+            self._summary(block, matrix)
+            self._differences(block, matrix)
+            self._counts(block, matrix)
+
+    def _summary(self, block, matrix):
+        claims, made = matrix["claims"], _claims()
+        known = [key for key in claims if key in made]
+        hold = sum(set(claims[key].values()) == {"holds"} for key in known)
+        text = element(block, "p")
+        text.text = (
+            f"Of {len(known)} claims that a test proves, {hold} hold in every column. "
+        )
+        ending = f"{len(matrix['not run'])} were not run: their only proof is timed or measured."
+        if newer := len(made.keys() - claims.keys() - matrix["not run"].keys()):
+            ending += f" {newer} are newer than this run."
+        text.text += f"{ending} Run on "
+        element(text, "time", text=matrix["date"]).tail = "."
+
+    def _differences(self, block, matrix):
+        others = [column for column in matrix["columns"] if column != pages.LOCKED]
+        table = element(block, "table", "pn-versions")
+        head = element(element(table, "thead"), "tr")
+        for title in ("Claim", *map(_column, others)):
+            element(head, "th", text=title, scope="col")
+        body = element(table, "tbody")
+        for key, claim in _claims().items():
+            if not pages.failing(tree(), key):
+                continue
+            row = element(body, "tr")
+            said = element(row, "th", scope="row")
+            verdict = claim.options["verdict"]
+            said.set("class", f"pn-{verdict}")
+            element(said, "span", "pn-verdict", verdict).tail = " "
+            link = element(said, "a", href=f"#{key.replace('/', '--')}")
+            element(link, "q", text=claim.heard)
+            for column in others:
+                element(row, "td", text=_meaning(matrix, key, column))
+
+    def _counts(self, block, matrix):
+        columns = matrix["columns"]
+        table = element(block, "table", "pn-counts")
+        head = element(element(table, "thead"), "tr")
+        for title in ("Run with", *map(_column, columns)):
+            element(head, "th", text=title, scope="col")
+        body = element(table, "tbody")
+        counts = {
+            column: Counter(_meaning(matrix, key, column) for key in matrix["claims"])
+            for column in columns
+        }
+        for name, values in (
+            ("Node", [used["node"] for used in columns.values()]),
+            ("Express", [used["express"] for used in columns.values()]),
+            *(
+                (name, [count[name] for count in counts.values()])
+                for name in ("holds", *_MEANS.values(), "unsteady")
+            ),
+            ("seconds", [used["seconds"] for used in columns.values()]),
+        ):
+            row = element(body, "tr")
+            element(row, "th", text=name, scope="row")
+            for value in values:
+                element(row, "td", text=str(value))
+
+
+class Differs(Block):
+    """One claim that fails with other versions: what was heard, why, by hand, and what
+    the run said, folded."""
+
+    NAME = "differs"
+    ARGUMENT = True
+    OPTIONS: ClassVar = {"answer": ("", type_string), "proof": ("", type_string)}
+
+    def on_create(self, parent):
+        key = self.argument.strip()
+        claim = _claims().get(key)
+        verdict = claim.options["verdict"] if claim else ""
+        section = element(parent, "section", f"pn-claim pn-{verdict}")
+        heard = element(section, "h3", "pn-heard", id=key.replace("/", "--"))
+        badge = element(heard, "span", "pn-verdict", verdict)
+        element(badge, "span", "pn-hidden", ":")
+        badge.tail = " "
+        element(heard, "q", text=claim.heard if claim else key)
+        return section
+
+    def on_end(self, block):
+        key = self.argument.strip()
+        matrix, claim = tree().matrix, _claims().get(key)
+        if not claim:
+            return
+        fold = element(block, "details", "pn-fold")
+        element(fold, "summary", text="What the run said")
+        proofs = element(fold, "ul", "pn-proofs")
+        for column, why in matrix.get("reasons", {}).get(key, {}).items():
+            used = matrix["columns"][column]
+            item = element(proofs, "li")
+            item.text = (
+                f"Node {used['node']}, Express {used['express']}: "
+                f"{_meaning(matrix, key, column)}. "
+            )
+            element(item, "code", text=AtomicString(why["said"]))
+            path, _, name = why["test"].partition("::")
+            for sentence, file, line in tests(claim):
+                place = (file, line, name.split("[")[0])
+                if path == file and place in tree().proofs[key]:
+                    line = element(item, "span", text=" in: ")
+                    add_test(line, self.config["repo_url"], sentence, file, place[1])
+        link = element(element(proofs, "li"), "a", text="the claim in its chapter")
+        link.set("href", f"chapters/{claim.topic}.md#claim-{claim.options['id']}")
+
+
+_MEANS = {"answer": "answer differs", "proof": "proof cannot run"}
+
+
+def _claims() -> dict[str, pages.Claim]:
+    """Every claim by its key, in the order of the chapters."""
+    found = tree().chapters.values()
+    return {claim.key: claim for page in found for claim in page.claims}
+
+
+def _column(name: str) -> str:
+    return name.replace("-", " ").capitalize()
+
+
+def _meaning(matrix: Mapping, key: str, column: str) -> str:
+    """What a claim does in a column, in words; a failure means what its note says."""
+    is_ = matrix["claims"].get(key, {}).get(column, "not run")
+    if is_ != "fails":
+        return is_
+    notes = (note for page in tree().pages.values() for note in page.differences)
+    told = next((note.columns for note in notes if note.key == key), {})
+    return _MEANS.get(told.get(column, ""), is_)
 
 
 def _state(topic: str, page: pages.Page) -> str:

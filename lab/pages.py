@@ -42,6 +42,13 @@ DESCRIPTION = range(30, 156)  # characters
 # what a chapter has when it is whole
 CLAIMS, FIGURES, PAIRS, FOLLOW_UPS = 7, 4, 2, 10  # at least
 WORDS = 2200  # of open text, at most
+# what `make versions` writes, and what a claim does with other versions
+VERSIONS = "docs/versions.json"
+LOCKED = "locked"  # the column that the others are held against
+ANSWERS = ("holds", "fails", "unsteady", "not run")
+# what a failure with other versions means: the answer is another one there, or it is
+# the same and its proof cannot run
+MEANINGS = ("answer", "proof")
 
 _SKIP = {"node_modules", ".venv", "_specimens", "__pycache__", ".ipynb_checkpoints"}
 _SUFFIXES = (".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".py", ".css")
@@ -66,7 +73,7 @@ _BLOCK = re.compile(r"^\s*(/{3,})\s*([\w-]+)\s*(?:\|\s*(.*?))?\s*$")
 _BLOCK_END = re.compile(r"^\s*(/{3,})\s*$")
 _HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
 _CODE_SPAN = re.compile(r"(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(\s*<?([^)\s>]+)>?[^)]*\)")
+_LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 _REFERENCE = re.compile(r"^\s*\[[^\]^]+\]:\s*(\S+)")
 _ID = re.compile(r"\{[^}]*#([\w-]+)[^}]*\}\s*$")
 _UNIT = re.compile(
@@ -159,25 +166,49 @@ class Details:
 
 
 @dataclass
+class Difference:
+    """A note on a claim that fails with other versions: `key` is `topic/id`."""
+
+    key: str
+    line: int
+    options: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What each failure means, by column."""
+        return {
+            column: meaning
+            for meaning in MEANINGS
+            for column in re.findall(r"[\w-]+", self.options.get(meaning, ""))
+        }
+
+
+@dataclass
 class Page:
     """What a Markdown page holds, with line numbers (from 1)."""
 
     path: str
-    meta: dict
-    headings: list[tuple[int, int, str, str]]  # line, level, text, anchor
-    fences: list[Fence]
-    claims: list[Claim]
-    measured: list[tuple[int, str]]
-    figures: list[tuple[int, str]]
-    versions: list[tuple[int, str]]
-    names: list[tuple[int, str]]  # of our own code
-    links: list[tuple[int, str, str]]  # line, text, target
-    anchors: set[str]
-    prose: list[tuple[int, str]]  # without code, front matter and block headers
-    bad: list[Problem]
+    meta: dict = field(default_factory=dict)
+    # line, level, text, anchor
+    headings: list[tuple[int, int, str, str]] = field(default_factory=list)
+    fences: list[Fence] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    measured: list[tuple[int, str]] = field(default_factory=list)
+    figures: list[tuple[int, str]] = field(default_factory=list)
+    versions: list[tuple[int, str]] = field(default_factory=list)
+    # of our own code
+    names: list[tuple[int, str]] = field(default_factory=list)
+    # line, target
+    links: list[tuple[int, str]] = field(default_factory=list)
+    anchors: set[str] = field(default_factory=set)
+    # without code, front matter and block headers
+    prose: list[tuple[int, str]] = field(default_factory=list)
+    bad: list[Problem] = field(default_factory=list)
     details: list[Details] = field(default_factory=list)
     # as it is typed, without fences, claims, figures and details
     open: list[tuple[int, str]] = field(default_factory=list)
+    differences: list[Difference] = field(default_factory=list)
 
     @property
     def topic(self) -> str:
@@ -270,6 +301,15 @@ class Tree:
                 continue
             found |= {f"{Path(path).stem}/{name}": e for name, e in entries.items()}
         return found
+
+    @cached_property
+    def matrix(self) -> dict:
+        """What `make versions` wrote: `columns`, `claims`, `reasons`. Empty when there
+        is nothing, or no JSON, which its gate reports."""
+        try:
+            return json.loads(self.files.get(VERSIONS, "{}"))
+        except ValueError:
+            return {}
 
     @cached_property
     def proofs(self) -> dict[str, list[tuple[str, int, str]]]:
@@ -421,7 +461,7 @@ def embed(text: str, line: int) -> Embed | None:
 
 def parse(path: str, text: str) -> Page:
     """Read a Markdown page; never fails, puts what it can't read into `bad`."""
-    page = Page(path, {}, [], [], [], [], [], [], [], [], set(), [], [])
+    page = Page(path)
     lines = text.split("\n")
     start = _front_matter(page, lines)
     fence: Fence | None = None
@@ -445,9 +485,8 @@ def parse(path: str, text: str) -> Page:
             page.fences.append(fence)
             options = False
             continue
-        if item := embed(line, number):  # outside a fence: prose from a file
+        if embed(line, number):  # outside a fence: prose from a file
             page.fences.append(Fence(number, "embed", [(number, line)]))
-            del item
             continue
         if found := _BLOCK.match(line):
             options = True
@@ -462,6 +501,8 @@ def parse(path: str, text: str) -> Page:
                 page.figures.append((number, found[3] or ""))
             elif found[2] == "details":
                 page.details.append(Details(found[3] or "", number))
+            elif found[2] == "differs":
+                page.differences.append(Difference((found[3] or "").strip(), number))
             # a block inside another one has more slashes, or fewer
             if found[1] in (slashes for slashes, _ in blocks):
                 _close(blocks, found[1])
@@ -480,6 +521,8 @@ def parse(path: str, text: str) -> Page:
                     claim.options[found[1]] = found[2].strip("'\"")
                 elif blocks[-1][1] == "details":
                     page.details[-1].options[found[1]] = found[2]
+                elif blocks[-1][1] == "differs":
+                    page.differences[-1].options[found[1]] = found[2].strip("'\"")
                 for anchor in re.findall(r"\bid:\s*([\w-]+)", line):
                     if not claim:
                         page.anchors.add(anchor)
@@ -499,6 +542,8 @@ def parse(path: str, text: str) -> Page:
             page.anchors.add(given[1])
         if claim:
             claim.body += line + "\n"
+        elif "differs" in (name for _, name in blocks):
+            page.differences[-1].body += line + "\n"
         if not {"claim", "figure", "details"} & {name for _, name in blocks}:
             page.open.append((number, line))
         _inline(page, number, line)
@@ -574,7 +619,7 @@ def _inline(page: Page, number: int, line: str) -> None:
     text = _CODE_SPAN.sub(" ", line)
     page.measured += [(number, key) for key in MEASURED.findall(text)]
     page.versions += [(number, name) for name in VERSION.findall(text)]
-    page.links += [(number, m[2], m[3]) for m in _LINK.finditer(text)]
+    page.links += [(number, target) for target in _LINK.findall(text)]
     for image in re.finditer(r"!\[\s*\]\(", text):
         page.bad.append(
             Problem(
@@ -585,7 +630,7 @@ def _inline(page: Page, number: int, line: str) -> None:
             )
         )
     if found := _REFERENCE.match(text):
-        page.links.append((number, "", found[1]))
+        page.links.append((number, found[1]))
     page.prose.append((number, text))
 
 
@@ -996,7 +1041,7 @@ def front_matter(tree: Tree) -> Iterator[Problem]:
 
 def links(tree: Tree) -> Iterator[Problem]:
     for page in tree.pages.values():
-        for number, _, target in page.links:
+        for number, target in page.links:
             place = f"{page.path}:{number}"
             if re.match(r"[a-z][a-z0-9+.-]*:", target):
                 continue
@@ -1292,6 +1337,74 @@ def evidence(tree: Tree) -> Iterator[Problem]:
                 )
 
 
+def matrix(tree: Tree) -> Iterator[Problem]:
+    """Each claim that fails with other versions has a note, and nothing else has."""
+    try:
+        json.loads(tree.files.get(VERSIONS, "{}"))
+    except ValueError as error:
+        yield Problem(
+            "versions", VERSIONS, f"not JSON: {error}", "run `make versions` again"
+        )
+        return
+    for name, version in tree.matrix.get("columns", {}).get(LOCKED, {}).items():
+        locked = tree.versions.get(name)
+        if locked and locked.split(".")[0] != version.split(".")[0]:
+            yield Problem(
+                "versions-stale", VERSIONS,
+                f"was made with {name} {version}, locked is {locked}",
+                "run `make versions`",
+            )  # fmt: skip
+    made = {claim.key for page in tree.pages.values() for claim in page.claims}
+    found = {key: columns for key in tree.matrix.get("claims", {}) if
+             (columns := failing(tree, key))}  # fmt: skip
+    for key in sorted(found.keys() - made):
+        yield Problem(
+            "versions-stale", VERSIONS, f"'{key}' fails, and no page claims it",
+            "run `make versions`",
+        )  # fmt: skip
+    noted: set[str] = set()
+    for page in tree.pages.values():
+        for note in page.differences:
+            place = f"{page.path}:{note.line}"
+            told = set(note.columns)
+            if note.key in noted:
+                yield Problem(
+                    "note-doubled", place, f"a second note on {note.key}", "join the two"
+                )
+            elif note.key not in found:
+                yield Problem(
+                    "note-unfounded", place,
+                    f"a note on {note.key}, which fails in no column of {VERSIONS}",
+                    "remove it, or fix the key",
+                )  # fmt: skip
+            elif told != (columns := set(found[note.key])):
+                yield Problem(
+                    "note-columns", place,
+                    f"{note.key} fails in {', '.join(sorted(columns))}; the note is on "
+                    f"{', '.join(sorted(told)) or 'none'}",
+                    "list each column that fails behind `answer:`, where the answer is "
+                    "another one, or behind `proof:`, where only the proof cannot run",
+                )  # fmt: skip
+            if not note.body.strip():
+                yield Problem(
+                    "note-columns", place, f"the note on {note.key} is empty",
+                    "say what differs there, and why",
+                )  # fmt: skip
+            noted.add(note.key)
+    for key in sorted((found.keys() & made) - noted):
+        yield Problem(
+            "note-missing", VERSIONS,
+            f"'{key}' fails in {', '.join(found[key])}, and no page says why",
+            f"find out, and write `/// differs | {key}` on docs/versions.md",
+        )  # fmt: skip
+
+
+def failing(tree: Tree, key: str) -> list[str]:
+    """The columns in which a claim fails, in their order."""
+    answers = tree.matrix.get("claims", {}).get(key, {})
+    return [column for column, is_ in answers.items() if is_ == "fails"]
+
+
 def locks(tree: Tree) -> Iterator[Problem]:
     files = tree.files
     if {"pyproject.toml", "uv.lock"} <= files.keys():
@@ -1352,7 +1465,7 @@ def _group(groups: dict, name: str) -> Counter:
 GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     parse_problems, embeds, fences, names, claims, references, typed_versions,
     skeleton, front_matter, links, navigation, planned, changelog, bijection, snippets,
-    exercises, notebooks, evidence, locks,
+    exercises, notebooks, evidence, matrix, locks,
 )  # fmt: skip
 
 

@@ -59,7 +59,6 @@ def start(
     *,
     cwd: Path,
     env: Mapping[str, str] | None = None,
-    stdin: int | IO[bytes] | None = subprocess.DEVNULL,
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
 ) -> tuple[subprocess.Popen[bytes], str]:
@@ -73,7 +72,7 @@ def start(
         [str(part) for part in argv],
         cwd=cwd,
         env={**os.environ, **(env or {}), TOKEN: token},
-        stdin=stdin,
+        stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
@@ -123,6 +122,18 @@ def until(condition: Callable[[], object], seconds: float = 20, what: str = "") 
             raise TimeoutError(f"not within {seconds:g} s{what and f': {what}'}")
         time.sleep(POLL)
     return result
+
+
+@contextlib.contextmanager
+def of_no_test() -> Iterator[None]:
+    """What starts in here may serve a whole module: it may outlive the test that happens
+    to start it, and whoever entered ends it."""
+    outer = os.environ.pop(TOKEN, None)
+    try:
+        yield
+    finally:
+        if outer is not None:
+            os.environ[TOKEN] = outer
 
 
 def survivors(token: str) -> list[psutil.Process]:

@@ -52,14 +52,14 @@ def secure(site: Path) -> None:
         text = page.read_text("utf-8")
         hashes = scripts(text)
         every |= hashes
-        meta = '<meta http-equiv="Content-Security-Policy" content="{}">'
         charset = '<meta charset="utf-8">'
         if text.count(charset) != 1:
             raise PublishError(
                 f"{page.relative_to(site)}: no single {charset} to put the policy "
                 "after — has the theme changed? see lab/publish.py"
             )
-        meta = meta.format(html.escape(policy(hashes)))
+        content = html.escape(policy(hashes))
+        meta = f'<meta http-equiv="Content-Security-Policy" content="{content}">'
         page.write_text(text.replace(charset, f"{charset}{meta}"), "utf-8")
     lines = {"Content-Security-Policy": f"{policy(every)}; frame-ancestors 'none'"}
     text = "".join(f"  {name}: {value}\n" for name, value in (lines | HEADERS).items())

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from lab import BUILD, ROOT, node, notebook, process
@@ -38,6 +39,13 @@ class Kind:
     times: int
     args: tuple[str, ...]
     busy: bool = False
+
+
+class Case(NamedTuple):
+    """What became of a test: `passed`, `failed` or `skipped`, and the message."""
+
+    outcome: str
+    said: str = ""
 
 
 @dataclass
@@ -89,7 +97,8 @@ def run(chosen: list[Kind], cwd: Path = ROOT) -> bool:
             log = LOGS / f"{kind.name.replace(', ', '-').replace(' ', '-')}-{number}.log"
             begun = time.monotonic()
             with busy_core() if kind.busy else contextlib.nullcontext():
-                outcomes = _once(kind.args, log, cwd)
+                cases = once(kind.args, log, cwd)
+            outcomes = {test: case.outcome for test, case in cases.items()}
             if not outcomes:
                 print(f"{kind.name}: no such tests here", flush=True)
                 break
@@ -134,40 +143,52 @@ def table(tallies: dict[str, Tally]) -> str:
     return "\n".join(lines)
 
 
-def _once(args: tuple[str, ...], log: Path, cwd: Path) -> dict[str, str]:
-    """Run pytest; the outcome by test id, empty when nothing was selected."""
+def once(
+    args: tuple[str, ...], log: Path, cwd: Path, env: Mapping[str, str] | None = None
+) -> dict[str, Case]:
+    """Run pytest; the cases by test id, empty when nothing was selected. `env` is
+    added to the environment."""
     report = log.with_suffix(".xml")
     report.unlink(missing_ok=True)
+    clean = {k: v for k, v in os.environ.items() if k != node.COVERAGE}
     with log.open("wb") as out:
         done = subprocess.run(
             [
                 sys.executable, "-m", "pytest", *args,
                 f"--junitxml={report}", "-ojunit_family=xunit1",
             ],
-            cwd=cwd, env={k: v for k, v in os.environ.items() if k != node.COVERAGE},
+            cwd=cwd, env={**clean, **(env or {})},
             stdout=out, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
     if done.returncode == 5:  # pytest's code for "no test was selected"
         return {}
-    outcomes = _outcomes(report) if report.exists() else {}
-    if done.returncode and "failed" not in outcomes.values():
-        outcomes[f"the run itself, with exit code {done.returncode}"] = "failed"
-    return outcomes
+    cases = _cases(report) if report.exists() else {}
+    told = done.returncode == 1 and "failed" in {case.outcome for case in cases.values()}
+    if done.returncode and not told:  # 2 and more: tests are missing from the report
+        cases[f"the run itself, with exit code {done.returncode}"] = Case("failed")
+    return cases
 
 
-def _outcomes(report: Path) -> dict[str, str]:
-    """passed, failed or skipped by test id, from a JUnit file."""
-    found: dict[str, str] = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        test = f"{case.get('file') or case.get('classname')}::{case.get('name')}"
-        kinds_ = {child.tag for child in case}
-        if kinds_ & {"failure", "error"}:
-            found[test] = "failed"
-        elif "skipped" in kinds_ and case.find("skipped").get("type") != "pytest.xfail":
-            found.setdefault(test, "skipped")
+def _cases(report: Path) -> dict[str, Case]:
+    """By test id, from a JUnit file."""
+    found: dict[str, Case] = {}
+    for item in ElementTree.parse(report).iter("testcase"):
+        test = f"{item.get('file') or item.get('classname')}::{item.get('name')}"
+        told = {child.tag: _said(child) for child in item}
+        skipped = item.find("skipped")
+        if told.keys() & {"failure", "error"}:
+            found[test] = Case("failed", told.get("failure") or told.get("error", ""))
+        elif skipped is not None and skipped.get("type") != "pytest.xfail":
+            found.setdefault(test, Case("skipped", told["skipped"]))
         else:
-            found.setdefault(test, "passed")
+            found.setdefault(test, Case("passed"))
     return found
+
+
+def _said(child: ElementTree.Element) -> str:
+    """The message; with the report below it, where pytest has cut the message off."""
+    said = child.get("message", "")
+    return f"{said}\n{child.text}" if "full report in element text" in said else said
 
 
 def _counts(counts: Counter) -> str:

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -83,13 +84,14 @@ def serve(port: int) -> None:
     os.execve(sys.executable, argv, {**os.environ, **QUIET})
 
 
-def build(folder: Path | None = None) -> None:
-    """`mkdocs build --strict`. Raises SiteError when it fails."""
+def build(folder: Path | None = None, **env: str) -> None:
+    """`mkdocs build --strict`, with `env` added to the environment. Raises SiteError
+    when it fails."""
     where = ["--site-dir", str(folder)] if folder else []
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", *where],
         cwd=ROOT,
-        env={**os.environ, **QUIET},
+        env={**os.environ, **QUIET, **env},
         check=False,
     )
     if done.returncode:
@@ -123,10 +125,17 @@ def on_config(config):
     # each other would read what another one writes, so only a server keeps it
     book = config["plugins"]["mkdocs-jupyter"].config
     book["cache"], book["cache_dir"] = _served, str(_CONVERTED)
-    # not snippets/ itself: its node_modules are thousands of files to look at
-    topics = (path for path in SNIPPETS.iterdir() if path.is_dir())
-    skipped = ("node_modules", "_specimens")
-    config["watch"] += [str(path) for path in topics if path.name not in skipped]
+    config["watch"] += [str(path) for path in _watched()]
+
+
+def _watched() -> Iterator[Path]:
+    """The topics' folders, and of one with npm packages of its own what stands beside
+    them: thousands of files are too many to look at twice a second."""
+    for topic in SNIPPETS.iterdir():
+        if topic.is_dir() and topic.name not in ("node_modules", "_specimens"):
+            apart = {packages.parent for packages in topic.glob("*/node_modules")}
+            found = topic.iterdir() if apart else [topic]
+            yield from (path for path in found if path not in apart)
 
 
 def on_pre_build(config):

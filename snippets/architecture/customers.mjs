@@ -17,7 +17,8 @@ export function createApp({ customers = new Map() } = {}) {
   const app = express().disable('x-powered-by');
   app.post('/customers', express.json({ limit: '16kb' }), (req, res) => {
     const input = registration(req.body);
-    if (!input || customers.has(input.email)) return res.sendStatus(422);
+    if (!input) return res.sendStatus(422);
+    if (customers.has(input.email)) return res.sendStatus(409);
     const customer = register(input);
     customers.set(customer.email, customer);
     return res.status(201).json(customer);

@@ -1,10 +1,12 @@
 // --8<-- [start:supervise]
 import cluster from 'node:cluster';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Keeps `count` workers running. `ready` gives the port once all listen,
  * `stop` ends them in peace, `restart` replaces one after the other. */
-export function supervise({ count, port, budget = 5, windowMs = 10_000 }) {
+export function supervise({ count, port, startMs = 30_000, ...limits }) {
+  const { budget = 5, windowMs = 10_000 } = limits;
   const env = { PORT: port }; // of the workers
   const crashes = []; // when they happened, in ms
   const leaving = new Set(); // workers whose end is no surprise
@@ -34,16 +36,24 @@ export function supervise({ count, port, budget = 5, windowMs = 10_000 }) {
   // --8<-- [end:supervise]
 
   // --8<-- [start:restart]
+  let restarting; // a second call joins the first
+  const restart = () =>
+    (restarting ??= replace().finally(() => (restarting = undefined)));
+
   /** Replaces each worker; the new one listens before the old one leaves. */
-  async function restart() {
+  async function replace() {
     for (const old of alive()) {
       const fresh = cluster.fork(env);
       leaving.add(fresh); // until it listens, its end is our business
       const listens = await Promise.race([
         once(fresh, 'listening').then(() => true),
         once(fresh, 'exit').then(() => false),
+        sleep(startMs, false, { ref: false }),
       ]);
-      if (!listens) return tell({ restart: 'given up, the old code stays' });
+      if (!listens) {
+        fresh.process.kill('SIGKILL'); // it may hang
+        return tell({ restart: 'given up, the old code stays' });
+      }
       leaving.delete(fresh);
       if (old.isDead()) continue; // it crashed meanwhile
       leaving.add(old);

@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
  * A kept connection may have a request on its way, so none is closed before
  * it has been told: by `Connection: close` on its next answer. `patienceMs`
  * is for those that never ask again. */
-export function drainable(server, { patienceMs = 10_000 } = {}) {
+export function drainable(server, { patienceMs = 8000 } = {}) {
   const sockets = new Set();
   const answers = new Set();
   let draining = false;

@@ -10,7 +10,8 @@ export function serve({ createApp, port }) {
   const server = createServer(createApp({ signal: shutdown.signal }));
   const inFlight = new Set();
   server.prependListener('request', (req, res) => {
-    const request = `${req.method} ${req.url}`;
+    const [path] = req.url.split('?'); // a query may hold a secret
+    const request = `${req.method} ${path}`;
     inFlight.add(request);
     res.once('close', () => inFlight.delete(request));
   });

@@ -11,10 +11,9 @@ export async function fetchPatiently(url, options = {}) {
     if (!refused || attempt === tries) return answer;
     await answer.body?.cancel(); // gives the connection back
     const told = Number(answer.headers.get('retry-after')); // NaN for a date
-    const least = 1000 * (Number.isFinite(told) ? told : 1);
-    await sleep(least + random() * 1000 * 2 ** attempt, null, {
-      signal: rest.signal,
-    });
+    const seconds = Number.isFinite(told) ? Math.min(told, 3600) : 1;
+    const ms = 1000 * (seconds + random() * 2 ** attempt);
+    await sleep(ms, null, { signal: rest.signal });
   }
 }
 // --8<-- [end:retry]

@@ -2,6 +2,7 @@
 // --8<-- [start:server]
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { drainable } from '../clustering/shutdown.mjs';
 import { bearer } from './auth.mjs';
 import { createApp } from './orders.mjs';
 import { createStore } from './store.mjs';
@@ -17,6 +18,7 @@ const app = createApp({ store, authenticate, signal: stop.signal });
 // it is never this side that closes one while a request is on its way
 const options = { keepAliveTimeout: Number(KEEP_ALIVE_MS) };
 const server = createServer(options, app);
+const drain = drainable(server);
 server.listen(Number(PORT), '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${server.address().port}`);
 });
@@ -24,11 +26,7 @@ server.listen(Number(PORT), '127.0.0.1', () => {
 process.once('SIGTERM', async () => {
   stop.abort(); // 1. /ready says no; everything else is still served
   await sleep(Number(DRAIN_MS)); // 2. until the balancer has heard of it
-  const late = setTimeout(() => server.closeAllConnections(), 10_000);
-  server.close(() => {
-    clearTimeout(late);
-    store.close(); // 4. when the last answer is out
-  });
-  server.closeIdleConnections(); // 3. no new ones, and these have no request
+  await drain(); // 3. each connection is told, then closed
+  store.close(); // 4. when the last answer is out
 });
 // --8<-- [end:server]

@@ -468,30 +468,39 @@ import {{ existsSync }} from 'node:fs';
 import {{ supervise }} from {respawn!r};
 import {{ serve }} from {worker!r};
 if (cluster.isPrimary) {{
-  const crew = supervise({{ count: 2, port: 0 }});
+  const crew = supervise({{ count: 2, port: 0, startMs: 2000 }});
   process.on('SIGTERM', crew.stop);
   process.on('SIGHUP', crew.restart);
   const port = await crew.ready;
   console.log(`listening on http://127.0.0.1:${{port}}`);
 }} else {{
-  if (existsSync({bad!r})) throw new Error('bad deploy');
+  if (existsSync({bad!r})) {fault}
   const {{ createApp }} = await import({shop!r});
   serve({{ createApp, port: process.env.PORT }});
 }}
 """
 
 
-def test_a_bad_deploy_stops_at_its_first_worker_and_the_old_ones_stay(tmp_path):
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "throw new Error('bad deploy');",
+        "await new Promise((on) => setInterval(on, 1e9));",
+    ],
+)
+def test_a_bad_deploy_stops_at_its_first_worker_and_the_old_ones_stay(tmp_path, fault):
     names = {name: node.resolve(f"clustering/{name}.mjs").as_uri()
              for name in ("respawn", "worker", "shop")}  # fmt: skip
     bad, program = tmp_path / "bad", tmp_path / "deployed.mjs"
-    program.write_text(DEPLOYED.format(bad=str(bad), **names))
+    program.write_text(DEPLOYED.format(bad=str(bad), fault=fault, **names))
     with node.serve(program) as server:
         before = workers(server)
         bad.touch()
-        os.kill(server.pid, signal.SIGHUP)
+        for _ in range(3):  # they join the first
+            os.kill(server.pid, signal.SIGHUP)
         process.until(lambda: "given up" in server.output())
         process.until(lambda: workers(server) == before)
+        assert server.output().count("given up") == 1
         assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
 
 

@@ -324,13 +324,7 @@ def report_with(tmp_path):
 
     def write(deps: str):
         module = tmp_path / "report-with.mjs"
-        target = node.resolve("event-loop/report.mjs").as_uri()
-        module.write_text(
-            f"import {{ createApp as create }} from '{target}';\n"
-            f"export function createApp(deps) {{\n"
-            f"  return create({{ ...deps, {deps} }});\n"
-            f"}}\n"
-        )
+        module.write_text(node.with_deps("event-loop/report.mjs", deps))
         return module
 
     return write

@@ -51,11 +51,7 @@ def shop(tmp_path):
     @contextlib.contextmanager
     def serve(snippet: str = "shop.mjs", env: dict | None = None, deps: str = ""):
         path = tmp_path / f"served-{snippet}"
-        path.write_text(
-            f"import {{ createApp as create }} from '{uri(snippet)}';\n{CHECK}\n"
-            "export async function createApp(deps) {\n"
-            f"  return create({{ ...deps, check, {deps} }});\n}}\n"
-        )
+        path.write_text(node.with_deps(f"{TOPIC}/{snippet}", f"check, {deps}", CHECK))
         with node.serve(path, env={**ENV, **(env or {})}) as server:
             yield server
 
@@ -128,10 +124,12 @@ def test_both_libraries_sign_with_one_character():
     for (const none of [undefined, '']) {
       console.log(await said(async () => jwt.sign({}, none)));
     }
+    const empty = createSecretKey(Buffer.alloc(0)); // as a key object it is taken
+    console.log(jwt.verify(jwt.sign({ sub: 'ann' }, empty), empty).sub);
     """
     ).stdout
     missing = "Error secretOrPrivateKey must have a value"
-    assert seen.splitlines() == ["ann", "ann", missing, missing]
+    assert seen.splitlines() == ["ann", "ann", missing, missing, "ann"]
 
 
 def test_rsa_keys_below_2048_bits_sign_nowhere_and_jsonwebtoken_verifies_them():
@@ -391,6 +389,12 @@ def test_an_unset_secret_fails_at_the_first_login_and_with_a_check_before_listen
     with pytest.raises(node.NodeError, match=r"before it listened[\s\S]*JWT_SECRET"):
         with shop(env={"JWT_SECRET": ""}):
             pass
+
+
+def test_a_shop_that_was_given_no_users_lets_nobody_in():
+    with node.serve(f"{TOPIC}/shop.mjs", env=ENV) as server, server.client() as client:
+        answer = client.post("/login", json=ANN, headers={"Origin": ORIGIN})
+        assert answer.status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,7 @@ def module(tmp_path):
 
     def write(snippet: str, deps: str = "", before: str = "", name: str = "module"):
         path = tmp_path / f"{name}.mjs"
-        target = node.resolve(f"{TOPIC}/{snippet}").as_uri()
-        path.write_text(
-            f"import {{ createApp as create }} from '{target}';\n{before}\n"
-            f"export async function createApp(deps) {{\n"
-            f"  return create({{ ...deps, {deps} }});\n}}\n"
-        )
+        path.write_text(node.with_deps(f"{TOPIC}/{snippet}", deps, before))
         return path
 
     return write

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab import browser, load, node, services
+from lab import browser, load, node, process, services
 
 TOPIC = "rest-apis"
 SOURCE = "tests/chapters/test_rest_apis.py"
@@ -46,11 +46,8 @@ def module(tmp_path):
 
     def write(snippet: str, deps: str = "", before: str = ""):
         path = tmp_path / "module.mjs"
-        path.write_text(
-            f"import {{ createApp as create }} from '{uri(snippet)}';\n{WHO}\n{before}\n"
-            f"export function createApp(deps) {{\n"
-            f"  return create({{ ...deps, authenticate, {deps} }});\n}}\n"
-        )
+        deps = f"authenticate, {deps}"
+        path.write_text(node.with_deps(f"{TOPIC}/{snippet}", deps, WHO + before))
         return path
 
     return write
@@ -1417,28 +1414,25 @@ def test_nginx_hides_the_race_from_a_get_and_not_from_a_post(nginx_proxy):
     assert codes == {"GET": 200, "POST": 502}
 
 
+def last_on_its_connection(client: httpx.Client) -> bool:
+    return client.get("/ready").headers["connection"] == "close"
+
+
 def test_a_server_that_stops_says_so_serves_on_and_then_ends(tmp_path):
     database = str(tmp_path / "orders.db")
     with served(75_000, DRAIN_MS="2500", DATABASE=database) as server:
         with contextlib.closing(Users(server)) as users:
             assert users.nobody.get("/ready").json() == {"ok": True}
             os.kill(server.pid, 15)
-            deadline = time.monotonic() + 10
-            while users.nobody.get("/ready").status_code != 503:
-                assert time.monotonic() < deadline
+            process.until(lambda: users.nobody.get("/ready").status_code == 503)
             order = placed(users.ann)  # who was sent here before is still served
             assert users.nobody.get("/health").status_code == 200
             held = load.Held(f"{server.url}/orders")  # half a request, for the end
-            while server.alive() and time.monotonic() < deadline:
-                with contextlib.suppress(httpx.HTTPError):
-                    users.nobody.get("/ready")
-                    continue
-                break
+            for client in (users.nobody, users.ann):  # each connection is told
+                process.until(lambda: last_on_its_connection(client))  # noqa: B023
             held.release()
             assert held.answer()[0] == 401  # it was on its way, so it is answered
-            while server.alive() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            assert not server.alive()
+            process.until(lambda: not server.alive())
     with served(75_000, DATABASE=database) as server:
         with contextlib.closing(Users(server)) as users:
             assert users.ann.get(f"/orders/{order['id']}").json() == order

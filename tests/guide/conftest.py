@@ -16,6 +16,14 @@ def clone(tmp_path, clone_into) -> Path:
     return clone_into(tmp_path / "guide")
 
 
+@pytest.fixture
+def copy(clone) -> Path:
+    """A clone of the guide, its packages borrowed."""
+    packages = ROOT / "snippets" / "node_modules"
+    (clone / "snippets" / "node_modules").symlink_to(packages)
+    return clone
+
+
 @pytest.fixture(scope="session")
 def clone_into() -> Callable[[Path], Path]:
     """Copy what git knows, uncommitted work included, into a new folder."""

@@ -12,14 +12,6 @@ from lab import ROOT, chapter, node, pages
 TOPIC = "money-matters"
 
 
-@pytest.fixture
-def copy(clone):
-    """A clone of the guide, its packages borrowed."""
-    packages = ROOT / "snippets" / "node_modules"
-    (clone / "snippets" / "node_modules").symlink_to(packages)
-    return clone
-
-
 def python(copy: Path, *args: object) -> subprocess.CompletedProcess:
     """Run `python ARGS` with the copy's own `lab`."""
     return subprocess.run(

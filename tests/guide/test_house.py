@@ -14,11 +14,11 @@ import httpx
 import psutil
 import pytest
 
-from lab import ROOT, load, node, process
+from lab import ROOT, load, node, process, site
 
 # from the roof to the ground: a module imports only what stands behind it
 LAYERS = (
-    "__main__", "bench", "lighthouse", "repeat", "chapter", "notebook", "site", "publish",
+    "__main__", "bench", "lighthouse", "versions", "repeat", "chapter", "notebook", "site", "publish",
     "markdown", "overview", "elements", "pages", "figure", "evidence", "load", "browser",
     "services", "node", "process", "__init__",
 )  # fmt: skip
@@ -34,6 +34,8 @@ def test_each_module_of_lab_imports_only_modules_below_it():
                 used = {name.name for name in item.names} & modules
             elif isinstance(item, ast.ImportFrom) and (item.module or "")[:4] == "lab.":
                 used = {item.module.removeprefix("lab.")}
+            elif isinstance(item, ast.Import):
+                used = {name.name[4:] for name in item.names if name.name[:4] == "lab."}
             else:
                 continue
             above = {name for name in used if LAYERS.index(name) <= LAYERS.index(module)}
@@ -139,23 +141,13 @@ def test_closed_and_open_loop_load_a_server():
 # --- a copy of the guide, to serve and to break ----------------------------------
 
 
-@pytest.fixture
-def copy(clone):
-    """A clone of the guide, its packages borrowed."""
-    packages = ROOT / "snippets" / "node_modules"
-    (clone / "snippets" / "node_modules").symlink_to(packages)
-    return clone
-
-
-def in_copy(copy: Path, *args: str, **env: str):
+def in_copy(copy: Path, *args: str):
     """Start `python ARGS` with the copy's own `lab`."""
-    python_path = {"PYTHONPATH": str(copy), "PYTHONUNBUFFERED": "1"}
-    out = (copy / "log").open("wb")
-    with out:
+    env = {"PYTHONPATH": str(copy), "PYTHONUNBUFFERED": "1"}
+    with (copy / "log").open("wb") as out:
         return process.start(
-            [sys.executable, *args], cwd=copy, env={**python_path, **env},
-            stdout=out, stderr=out,
-        )  # fmt: skip
+            [sys.executable, *args], cwd=copy, env=env, stdout=out, stderr=out
+        )
 
 
 EDITS = (
@@ -201,12 +193,23 @@ def test_serve_shows_edits_in_docs_snippets_notebooks_and_lab(copy):
         process.end(child, token, grace=10)
 
 
+def test_serve_looks_at_no_npm_package(tmp_path, monkeypatch):
+    for path in ("node_modules/a", "jwt/exercises", "observability/agents/node_modules"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "observability" / "app.mjs").touch()
+    monkeypatch.setattr(site, "SNIPPETS", tmp_path)
+    watched = sorted(str(path.relative_to(tmp_path)) for path in site._watched())
+    assert watched == ["jwt", "observability/app.mjs"]
+
+
 def test_a_page_with_a_dead_anchor_stops_the_build(copy):
     page = copy / "docs" / "index.md"
     page.write_text(page.read_text("utf-8") + "\n[x](chapters/event-loop.md#none)\n")
     child, token = in_copy(copy, "-m", "lab", "site")
-    assert process.wait(child, 60)
-    process.end(child, token, grace=0)
+    try:
+        assert process.wait(child, 60)
+    finally:
+        process.end(child, token, grace=0)
     assert child.returncode == 1
     log = (copy / "log").read_text("utf-8")
     assert "does not contain an anchor '#none'" in log
@@ -220,7 +223,8 @@ from lab import node, process
 def test_serving():
     with process.directory("kept") as folder, node.serve("event-loop/login.mjs") as s:
         (folder / "big").write_text("x")
-        print(f"pid={s.pid} folder={folder}", flush=True)
+        with open("marks", "w") as marks:
+            print(f"pid={s.pid} folder={folder}", file=marks)
         time.sleep(60)
 """
 
@@ -229,8 +233,6 @@ def test_serving():
 def test_a_killed_test_run_leaves_no_process_and_no_file(copy, workers):
     (copy / "tests" / "test_leaves.py").write_text(LEAVES)
     marks = copy / "marks"
-    text = LEAVES.replace("flush=True", f"file=open({str(marks)!r}, 'w'), flush=True")
-    (copy / "tests" / "test_leaves.py").write_text(text)
     child, token = in_copy(copy, "-m", "pytest", "tests/test_leaves.py", f"-n{workers}")
     try:
         process.until(

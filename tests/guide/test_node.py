@@ -3,13 +3,12 @@
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from lab import ROOT, GuideError, node
+from lab import ROOT, GuideError, node, process
 
 
 @pytest.fixture
@@ -135,8 +134,7 @@ def test_a_server_that_dies_while_it_is_served_is_reported(snippet):
     path = snippet(LISTEN % "process.env.PORT" + "setTimeout(() => process.exit(7), 200)")
     with pytest.raises(GuideError, match="ended while it was being served, with 7"):
         with node.serve(path) as server:
-            while psutil.pid_exists(server.pid) and server.alive():
-                time.sleep(0.02)
+            process.until(lambda: not server.alive())
 
 
 def test_a_test_that_fails_still_stops_its_server(snippet):
@@ -185,7 +183,7 @@ def test_another_node_runs_the_snippets_and_says_its_own_version(another, snippe
     assert node.run(snippet("")).stdout.startswith("stand-in ran --throw-deprecation")
 
 
-@pytest.mark.parametrize("command", ["evidence", "outputs"])
+@pytest.mark.parametrize("command", ["evidence", "outputs", "versions"])
 def test_nothing_is_recorded_of_another_node(another, command):
     done = subprocess.run(
         [sys.executable, "-m", "lab", command],

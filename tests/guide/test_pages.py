@@ -1,6 +1,7 @@
 """The page gates against planted faults, each beside a clean control."""
 
 import json
+import re
 import time
 
 import pytest
@@ -91,8 +92,27 @@ EVIDENCE = {"lag": VALUE} | {
     }
     for name in PLOT_NAMES
 }  # fmt: skip
+MATRIX = {
+    "columns": {"locked": {"node": "24.19.0", "express": "5.1.0", "seconds": 1}},
+    "claims": {
+        "demo/ticks-first": {"locked": "holds", "node-22": "fails", "express-4": "fails"},
+        "demo/said-2": {"locked": "holds", "node-22": "unsteady", "express-4": "holds"},
+    },
+}
+OTHERS = "docs/versions.md"
+NOTE = """
+/// differs | demo/ticks-first
+    answer: express-4
+    proof: node-22
+It is so.
+///
+"""
 CLEAN = {
-    "mkdocs.yml": "nav:\n  - Home: index.md\n  - Demo: chapters/demo.md\n"
+    "docs/versions.json": json.dumps(MATRIX),
+    OTHERS: "---\ntitle: Others\ndescription: What differs with other versions, and why "
+    f"it does.\n---\n\n# Others\n{NOTE}",
+    "mkdocs.yml": "nav:\n  - Home: index.md\n  - Others: versions.md\n"
+    "  - Demo: chapters/demo.md\n"
     "  - Book: notebooks/demo.ipynb\nsite_url: !ENV [X, '']\n",
     "docs/index.md": "---\ntitle: Home\ndescription: The first page, with a heading that "
     "has an id.\n---\n\n# Home { #top }\n",
@@ -208,7 +228,7 @@ FAULTS = [
     ("claim-unclosed", replace(PAGE, "More of it.\n///", "More of it.\n")),
     ("claim-number", replace(PAGE, "More of it.", "It took 12 ms.")),
     ("claim-number", replace(PAGE, "{measured demo/lag}", "40 %")),
-    ("measured", replace(PAGE, "{measured demo/lag}", "{measured demo/lgа}")),
+    ("measured", replace(PAGE, "{measured demo/lag}", "{measured demo/lga}")),
     ("figure", replace(PAGE, "figure | demo/lag-plot", "figure | demo/plot")),
     ("figure", remove("docs/evidence/demo/lag-plot.svg")),
     ("figure", add("docs/evidence/demo/lag-plot.svg", "<svg/>")),
@@ -292,6 +312,20 @@ FAULTS = [
         "evidence-unused",
         add("docs/evidence/demo.json", json.dumps({**EVIDENCE, "old": VALUE})),
     ),
+    # other versions
+    ("versions", add("docs/versions.json", "{")),
+    ("versions-stale", replace("docs/versions.json", "5.1.0", "4.22.3")),
+    ("versions-stale", replace("docs/versions.json", "demo/ticks-first", "demo/gone")),
+    ("note-missing", replace(OTHERS, NOTE, "")),
+    ("note-missing", replace("docs/versions.json", '"unsteady"', '"fails"')),
+    ("note-unfounded", replace("docs/versions.json", "demo/ticks-first", "demo/said-3")),
+    ("note-unfounded", replace(OTHERS, "demo/ticks-first", "demo/said-2")),
+    ("note-unfounded", remove("docs/versions.json")),
+    ("note-doubled", append(NOTE, OTHERS)),
+    ("note-columns", replace(OTHERS, "    proof: node-22\n", "")),
+    ("note-columns", replace(OTHERS, "proof: node-22", "proof: node-22, node-26")),
+    ("note-columns", replace(OTHERS, "answer: express-4", "answers: express-4")),
+    ("note-columns", replace(OTHERS, "It is so.\n", "")),
     ("lock-stale", replace("pyproject.toml", "<0.29", "<0.30")),
     ("lock-stale", replace("pyproject.toml", '"pytest>=9"', '"pytest>=9", "ruff"')),
     ("lock-stale", replace("snippets/package.json", "5.3.0", "5.4.0")),
@@ -323,8 +357,6 @@ def test_every_code_that_the_gates_can_report_has_a_planted_fault():
     source = (pages.ROOT / "lab" / "pages.py").read_text("utf-8")
     body, run = source.split("# --- the one gate that needs a run")
     body, whole = body.split("# --- is a chapter whole?")
-    import re
-
     known = set(re.findall(r'Problem\(\s*"([a-z-]+)"', body))
     assert known == {code for code, _ in FAULTS}
     assert set(re.findall(r'Problem\(\s*"([a-z-]+)"', whole)) == {
@@ -346,6 +378,7 @@ def test_a_problem_names_page_and_line():
 
 
 CONTROLS = [
+    replace(OTHERS, "answer: express-4\n    proof: node-22", "proof: node-22, express-4"),
     append("\nSince Express 4.17 it is so; Node 20 changed it.\n"),
     append("\nIn code: `{measured demo/nothing}` and `express@5.3.0`.\n"),
     append("\n```python\nx = 1\n```\n\n```sh\nmake test\n```\n"),

@@ -114,7 +114,7 @@ def test_a_loop_runs_beside_this():
 """
 
 
-def test_one_core_is_kept_busy_and_given_back(target, capsys):
+def test_one_core_is_kept_busy_and_given_back(target):
     (target / "test_busy.py").write_text(BUSY)
     assert repeat.run([Kind("busy", 1, (".",), busy=True)], target)
     with pytest.raises(ZeroDivisionError), repeat.busy_core():

@@ -35,17 +35,14 @@ AXE = (SNIPPETS / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 def published(tmp_path_factory):
     """The site with its address and repository known."""
     folder = tmp_path_factory.mktemp("site")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GUIDE_URL", URL)
-        patch.setenv("GUIDE_REPO", REPO)
-        site.build(folder)
+    site.build(folder, GUIDE_URL=URL, GUIDE_REPO=REPO)
     return folder
 
 
 @pytest.fixture(scope="module")
 def served(published):
     """Its address, with the headers that a host would send."""
-    with browser.static(published, "/proven-node", headers=True) as url:
+    with browser.static(published, "/proven-node") as url:
         yield url
 
 
@@ -192,7 +189,7 @@ def test_what_a_visit_looks_for_is_found_where_it_is_planted(
     (tmp_path / "planted.html").write_text(text, "utf-8")
     for name in ("assets", "_headers"):
         (tmp_path / name).symlink_to(published / name)
-    with browser.static(tmp_path, headers=True) as url:
+    with browser.static(tmp_path) as url:
         page = chromium.new_page()
         said = []
         page.on("console", lambda message: said.append(message.text))
@@ -363,8 +360,7 @@ def test_edit_and_binder_links_name_the_repository(published):
 
 def test_without_address_and_repository_nothing_points_there(monkeypatch, tmp_path):
     monkeypatch.delenv("GUIDE_URL", raising=False)
-    monkeypatch.setenv("GUIDE_REPO", "")  # as a workflow sets what it doesn't know
-    site.build(tmp_path)
+    site.build(tmp_path, GUIDE_REPO="")  # as a workflow sets what it doesn't know
     there = '"canonical"|og:url|og:image|rss\\+xml|mybinder|/edit/main|/issues/new'
     for path, text in paths(tmp_path).items():
         assert not re.search(there, text), path
@@ -516,7 +512,8 @@ def test_the_keyboard_gets_everywhere_and_shows_where_it_is(open_page):
     page.keyboard.press("Tab")
     assert "md-skip" in page.evaluate("document.activeElement.className")
     stops = []
-    for _ in range(40):
+    while sum(stop["content"] for stop in stops) < 8:  # behind the whole navigation
+        assert len(stops) < 100, "Tab does not get to the text"
         page.keyboard.press("Tab")
         stops.append(
             page.evaluate(
@@ -533,7 +530,6 @@ def test_the_keyboard_gets_everywhere_and_shows_where_it_is(open_page):
     assert [stop for stop in stops if stop["outline"] == "none"] == []
     content = [stop["y"] for stop in stops if stop["content"]]
     line = 40  # px: what stands on one line has tops of its own
-    assert len(content) > 5
     assert all(after > before - line for before, after in pairwise(content))
 
 
