@@ -1,0 +1,38 @@
+// --8<-- [start:headers]
+import helmet from 'helmet';
+import { randomBytes } from 'node:crypto';
+
+const nonce = (req, res) => `'nonce-${res.locals.nonce}'`;
+const POLICY = {
+  'default-src': ["'none'"],
+  'script-src': [nonce], // what has not this response's nonce does not run
+  'style-src': [nonce],
+  'img-src': ["'self'"],
+  'connect-src': ["'self'"],
+  'form-action': ["'self'"],
+  'base-uri': ["'none'"], // or <base> moves our own scripts elsewhere
+  'frame-ancestors': ["'none'"],
+  'report-uri': ['/csp-reports'],
+};
+
+/** Helmet with a policy by nonce, which is `res.locals.nonce` to views.
+ * `reportOnly` is for the roll-out: nothing is stopped, all is reported. */
+export function headers({ reportOnly = false } = {}) {
+  const send = helmet({
+    contentSecurityPolicy: {
+      directives: POLICY,
+      useDefaults: false, // they'd add 'unsafe-inline' styles, any https font
+      reportOnly,
+    },
+    // Helmet's own 'no-referrer' makes browsers send `Origin: null`
+    referrerPolicy: { policy: 'same-origin' },
+    strictTransportSecurity: { maxAge: 63_072_000 }, // two years
+    xFrameOptions: { action: 'deny' },
+  });
+  return (req, res, next) => {
+    res.locals.nonce = randomBytes(16).toString('base64url');
+    res.set('Cache-Control', 'no-store'); // a nonce is for one answer
+    send(req, res, next);
+  };
+}
+// --8<-- [end:headers]

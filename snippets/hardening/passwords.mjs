@@ -1,0 +1,42 @@
+// --8<-- [start:passwords]
+import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
+
+const derive = promisify(scrypt);
+const FORM = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([\w-]+)\$([\w-]{43})$/;
+
+/** Parameters stand beside each hash, so they can grow. `ln` is log2(N); a
+ * hash takes 128 * r * 2^ln bytes and a thread of the pool. */
+export function passwordsOf({ ln = 17, r = 8, p = 1, atOnce = 2 } = {}) {
+  let hashing = 0;
+  async function hashed(text, salt, cost) {
+    if (hashing >= atOnce)
+      throw Object.assign(new Error('busy'), { status: 503 });
+    hashing += 1;
+    const options = { ...cost, maxmem: 256 * cost.N * cost.r };
+    return derive(text.normalize('NFC'), salt, 32, options).finally(() => {
+      hashing -= 1;
+    });
+  }
+  async function hash(text) {
+    const salt = randomBytes(16);
+    const made = await hashed(text, salt, { N: 2 ** ln, r, p });
+    const both = [salt, made].map((one) => one.toString('base64url'));
+    return `$scrypt$ln=${ln},r=${r},p=${p}$${both.join('$')}`;
+  }
+  const nobody = `$scrypt$ln=${ln},r=${r},p=${p}$AAAA$${'A'.repeat(43)}`;
+
+  /** `{ right, stale }`. An unknown user (null) costs as much as others. */
+  async function check(text, stored) {
+    const found = FORM.exec(stored ?? nobody);
+    if (!found) throw new Error('not a hash of ours');
+    const [l, rr, pp] = found.slice(1, 4).map(Number);
+    const salt = Buffer.from(found[4], 'base64url');
+    const given = await hashed(text, salt, { N: 2 ** l, r: rr, p: pp });
+    const same = timingSafeEqual(given, Buffer.from(found[5], 'base64url'));
+    const right = same && stored != null;
+    return { right, stale: right && (l !== ln || rr !== r || pp !== p) };
+  }
+  return { hash, check };
+}
+// --8<-- [end:passwords]

@@ -1,0 +1,41 @@
+// --8<-- [start:secrets]
+import { createHmac, createSecretKey, timingSafeEqual } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+/** Keys by name, each a list: the first one signs, all of them verify.
+ * `NAME_FILE` is the path of a file; `NAME` itself is for a laptop, and is
+ * taken out of `env`. `NAME_PREVIOUS` is what is being rotated away. */
+export function secretsFrom({ names, env, read = readFileSync }) {
+  const wrong = [];
+  const take = (name, optional) => {
+    const raw = env[`${name}_FILE`]
+      ? read(env[`${name}_FILE`])
+      : Buffer.from(env[name] ?? '');
+    delete env[name]; // a child gets a copy of what is left
+    const bytes = raw.at(-1) === 0x0a ? raw.subarray(0, -1) : raw;
+    if (bytes.length < 32 && !(optional && bytes.length === 0))
+      wrong.push(`${name}: at least 32 bytes, or ${name}_FILE`);
+    const keys = bytes.length < 32 ? [] : [createSecretKey(bytes)];
+    raw.fill(0); // the key has its own copy, outside of the JavaScript heap
+    return keys;
+  };
+  const all = names.map((name) => [
+    name,
+    [...take(name), ...take(`${name}_PREVIOUS`, true)],
+  ]);
+  if (wrong.length) throw new Error(`secrets:\n${wrong.join('\n')}`);
+  return Object.freeze(Object.fromEntries(all));
+}
+// --8<-- [end:secrets]
+
+// --8<-- [start:rotation]
+const mac = (key, text) => createHmac('sha256', key).update(text).digest();
+
+export const sign = ([current], text) => mac(current, text).toString('hex');
+
+export function verify(keys, text, signature) {
+  if (!/^[0-9a-f]{64}$/.test(signature)) return false;
+  const given = Buffer.from(signature, 'hex');
+  return keys.some((key) => timingSafeEqual(mac(key, text), given));
+}
+// --8<-- [end:rotation]

@@ -1,0 +1,27 @@
+// --8<-- [start:settings]
+import express from 'express';
+import { z } from 'zod';
+
+const Settings = z.strictObject({
+  theme: z.enum(['light', 'dark']).optional(),
+  newsletter: z.boolean().optional(),
+});
+
+/** `isAdmin(id)` asks the one place that knows, and gives true or false. */
+export function createApp({ authenticate, isAdmin }) {
+  const settings = new Map();
+  const app = express();
+  app.patch('/settings', express.json(), (req, res) => {
+    const { id } = authenticate(req);
+    const { success, data } = Settings.safeParse(req.body);
+    if (!success) return res.sendStatus(422);
+    settings.set(id, { ...settings.get(id), ...data });
+    return res.sendStatus(204);
+  });
+  app.get('/admin/orders', async (req, res) => {
+    const admin = (await isAdmin(authenticate(req).id)) === true;
+    return admin ? res.json({ items: [] }) : res.sendStatus(403);
+  });
+  return app;
+}
+// --8<-- [end:settings]

@@ -1,0 +1,11 @@
+// --8<-- [start:tokens]
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+
+const key = randomBytes(32);
+const digest = (text) => createHmac('sha256', key).update(text).digest();
+
+/** Equal text, in a time that does not depend on where it differs. The digest
+ * makes both sides equally long; timingSafeEqual throws when they are not. */
+export const same = (given, expected) =>
+  timingSafeEqual(digest(given), digest(expected));
+// --8<-- [end:tokens]
