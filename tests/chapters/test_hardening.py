@@ -433,6 +433,35 @@ def test_a_check_of_the_host_takes_javascript_and_http_addresses():
     assert hardened["//evil.test/"] == "https://shop.test/"
 
 
+AS_IT_STANDS = """
+import express from 'express';
+const app = express();
+app.use((req, res) => {
+  try {
+    if (new Url(req.query.url).host === 'example.com') return res.sendStatus(400);
+  } catch {
+    return res.status(400).end('Invalid url');
+  }
+  return res.redirect(req.query.url);
+});
+const server = app.listen(0, '127.0.0.1', async () => {
+  for (const target of ['https://shop.test/', 'https://example.com/', 'nonsense']) {
+    const { port } = server.address();
+    const query = new URLSearchParams({ url: target });
+    const answer = await fetch(`http://127.0.0.1:${port}/?${query}`, { redirect: 'manual' });
+    console.log(answer.status, await answer.text());
+  }
+  server.close();
+});
+"""
+
+
+@pytest.mark.claim("hardening/host-check-is-enough")
+def test_as_its_page_has_it_the_check_refuses_every_address():
+    done = node.evaluate(AS_IT_STANDS)
+    assert done.stdout.splitlines() == ["400 Invalid url"] * 3
+
+
 @pytest.mark.claim("hardening/host-check-is-enough")
 def test_in_chromium_a_javascript_address_runs_in_a_link_and_not_by_location(
     site, forgotten
