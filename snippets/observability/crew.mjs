@@ -1,4 +1,4 @@
-// node observability/crew.mjs [WORKERS]: one page with the metrics of all workers
+// node observability/crew.mjs [WORKERS]: one page with all their metrics
 // --8<-- [start:crew]
 import cluster from 'node:cluster';
 import { createServer } from 'node:http';

@@ -1,4 +1,4 @@
-// node observability/quantiles.mjs: what a histogram makes of latencies that we know
+// node observability/quantiles.mjs: histograms of latencies that we know
 import { pathToFileURL } from 'node:url';
 
 export const DEFAULT = [
@@ -9,7 +9,7 @@ export const TUNED = [
 ];
 
 // --8<-- [start:quantile]
-/** As Prometheus does it: within its bucket, values are taken to lie evenly. */
+/** As Prometheus does it: values are taken to lie evenly in a bucket. */
 export function estimate(seconds, buckets, q) {
   const rank = q * seconds.length;
   let below = 0;
@@ -31,7 +31,7 @@ export function exact(seconds, q) {
 }
 // --8<-- [end:quantile]
 
-/** Latencies of one instance: log-normal around `median`, the same every time. */
+/** Latencies of one instance: log-normal, the same every time. */
 export function latencies(count, median, seed) {
   const random = generator(seed);
   return Array.from({ length: count }, () => {

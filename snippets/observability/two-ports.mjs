@@ -1,4 +1,4 @@
-// node observability/two-ports.mjs: the shop, and its metrics on a port of their own
+// node observability/two-ports.mjs: metrics on a port of their own
 // --8<-- [start:ports]
 import { createServer } from 'node:http';
 import { createHealth } from './health.mjs';
