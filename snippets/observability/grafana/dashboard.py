@@ -14,8 +14,8 @@ RED = [
     ("Requests", "reqps", f"sum by (route) (rate({SECONDS}_count{RANGE}))"),
     ("Bad, of all (objective: 1 %)", "percentunit",
      f"1 - sum(rate({GOOD})) / sum(rate({SECONDS}_count{RANGE}))"),
-    ("p99", "s",
-     f"histogram_quantile(0.99, sum by (le, route) (rate({BUCKETS}{RANGE})))"),
+    ("p99", "s", "histogram_quantile(0.99, "
+     + f"sum by (le, route) (rate({BUCKETS}{RANGE})))"),
 ]  # fmt: skip
 USE = [
     ("In flight, of capacity", "percentunit",
