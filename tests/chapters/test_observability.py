@@ -241,7 +241,7 @@ const lag = (text) => Number(text.match(/^nodejs_eventloop_lag_max_seconds (.*)$
 """
 
 
-@pytest.mark.claim("observability/reading-changes-nothing")
+@pytest.mark.claim("observability/lag-shows-every-block")
 def test_whoever_scrapes_second_does_not_see_the_lag_that_the_first_one_saw():
     seen = evaluated(
         LAG
@@ -315,7 +315,6 @@ server.closeAllConnections();
 """
 
 
-@pytest.mark.claim("observability/health-asks-the-database")
 def test_a_process_without_its_database_is_not_ready_but_live_and_so_is_one_that_leaves():
     assert evaluated(HEALTH) == [
         '200 {"orders":"ok"}',
@@ -496,13 +495,15 @@ def test_the_error_of_default_buckets_and_of_tuned_ones():
     axes.plot(true, default, marker="o", ms=4)
     axes.plot(true, tuned, marker="s", ms=4)
     axes.set(xlabel="exact p99, ms", ylabel="estimated p99, ms")
-    axes.text(true[-1], default[-1], "default\nbuckets ", ha="right", va="bottom")
+    axes.text(220, 290, "default buckets", color=figure.SERIES[0], ha="right")
+    axes.text(360, 320, "tuned around 300 ms", color=figure.SERIES[1])
+    axes.text(true[-1], true[-1] - 30, "exact", ha="right", va="top")
     figure.publish(
         f"{TOPIC}/bucket-error",
         drawing,
         "Estimated against exact 99th percentile. The estimate from tuned buckets follows "
-        "the line of equality; the one from default buckets leaves it by up to "
-        f"{worst[0]:.0f} % between 250 and 500 ms, where one bucket is all there is.",
+        "the line of equality to 400 ms; the one from default buckets leaves it by up to "
+        f"{worst[0]:.0f} %, most where the truth lies just above an edge.",
         {"exact ms": true, "default ms": default, "tuned ms": tuned},
         source=SOURCE,
     )
@@ -513,7 +514,7 @@ def test_the_error_of_default_buckets_and_of_tuned_ones():
 
 @pytest.mark.timing
 def test_a_scrape_costs_in_proportion_to_its_series():
-    values = [100, 2000, 5000, 10_000, 20_000]
+    values = [500, 5000, 10_000, 20_000]
     runs = [
         json.loads(node.run(f"{TOPIC}/cardinality.mjs", str(n)).stdout) for n in values
     ]
@@ -555,16 +556,17 @@ def test_a_scrape_costs_in_proportion_to_its_series():
 # --- coordinated omission -----------------------------------------------------------
 
 
+@pytest.mark.claim("observability/load-test-p99")
 @pytest.mark.timing
 def test_a_closed_loop_hardly_sees_a_stall_of_a_second_that_the_open_loop_sees():
     with node.serve(f"{TOPIC}/stall.mjs") as server:
-        found = load.closed_loop(f"{server.url}/orders", connections=5, seconds=3)
+        found = load.closed_loop(f"{server.url}/orders", connections=5, seconds=2)
     closed = max(1.0, found["latency"]["p99"])  # whole ms
     assert found["latency"]["max"] > 900  # it was there
     with node.serve(f"{TOPIC}/stall.mjs") as server:
-        answers = load.open_loop(f"{server.url}/orders", rate=50, seconds=3)
+        answers = load.open_loop(f"{server.url}/orders", rate=50, seconds=2)
     opened = 1000 * load.percentile(answers, 99)
-    told = "p99 while the server stands still for one second of three"
+    told = "p99 while the server stands still for one second of two"
     for name, value, unit, what, bounds in (
         ("omission-closed", closed, "ms", f"{told}, five connections kept busy", {}),
         ("omission-open", opened, "ms", f"{told}, fifty requests a second", {}),
@@ -577,8 +579,10 @@ def test_a_closed_loop_hardly_sees_a_stall_of_a_second_that_the_open_loop_sees()
     drawing, axes = figure.plot()
     axes.plot(came, waited, ".", ms=5)
     axes.axhline(closed, color=figure.SERIES[1])
-    axes.set(xlabel="meant to be sent, s", ylabel="latency, ms", ylim=(0, None))
-    axes.text(3, closed + 25, "p99 of the closed loop", ha="right", va="bottom",
+    axes.set(
+        xlabel="meant to be sent, s", ylabel="latency, ms", ylim=(0, None), xlim=(0, 2)
+    )
+    axes.text(2, closed + 25, "p99 of the closed loop", ha="right", va="bottom",
               color=figure.SERIES[1])  # fmt: skip
     figure.publish(
         f"{TOPIC}/omission",
@@ -626,7 +630,6 @@ def test_a_ratio_that_is_always_one_passes_the_check_and_fails_the_test(tmp_path
     assert "FAILED" in said and "ManyErrors" in said
 
 
-@pytest.mark.claim("observability/counters-see-every-event")
 def test_the_first_error_of_a_kind_is_no_increase_unless_the_series_was_there(tmp_path):
     # the third minute brings the first failure, seen as a series that is 1
     born = expression({"e": "_ _ _ 1 1 1"}, "sum(increase(e[5m]))", 5, tmp_path)
