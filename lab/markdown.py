@@ -48,7 +48,7 @@ from lab.elements import (
     tree,
 )
 from lab.evidence import shown
-from lab.overview import Ledger, Questions
+from lab.overview import Answers, Errata, Ledger, Questions
 
 JUMPS = {
     "30 seconds": "in-thirty-seconds",
@@ -307,7 +307,7 @@ class GuideExtension(BlocksExtension):
     def extendMarkdownBlocks(self, md, block_mgr):
         # an environment variable that is set but empty comes as None
         config = {"repo_url": self.getConfig("repo_url") or ""}
-        for block in (Claim, Figure, Notebook, Questions, Ledger):
+        for block in (Claim, Figure, Notebook, Questions, Ledger, Errata, Answers):
             block_mgr.register(block, config)
 
 

@@ -177,25 +177,17 @@ def run(
     prints what is not UTF-8 or too much, or leaves a process behind.
     """
     path = resolve(snippet)
-    done = _finish(label(path), [*flags, path, *args], env, timeout)
-    if code is not None and done.code != code:
-        how = f"exit code {done.code}" if done.signal is None else f"signal {done.signal}"
-        raise NodeError(
-            f"{label(path)}: ended with {how}, not {code}{_hint(done.stderr)}"
-        )
-    return done
+    return _finish(label(path), [*flags, path, *args], env, timeout, code)
 
 
-def evaluate(source: str, timeout: float = 10) -> Finished:
-    """Run JavaScript text as a module that stands in `snippets/`.
-
-    Raises NodeError as `run` does, whatever the exit code.
-    """
+def evaluate(source: str, timeout: float = 20, code: int | None = 0) -> Finished:
+    """Run JavaScript text as a module that stands in `snippets/`; `timeout`, `code`
+    and what is raised are those of `run`."""
     argv = ["--input-type=module", "--eval", source]
-    return _finish("the JavaScript", argv, None, timeout)
+    return _finish("the JavaScript", argv, None, timeout, code)
 
 
-def _finish(name: str, argv: list, env, timeout: float) -> Finished:
+def _finish(name: str, argv: list, env, timeout: float, code: int | None) -> Finished:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child, token = _spawn(argv, env, out, err)
         try:
@@ -220,12 +212,16 @@ def _finish(name: str, argv: list, env, timeout: float) -> Finished:
                 f"{name}: left running: {names} (ended now) — end every child "
                 "process before the snippet does"
             )
-        return Finished(
+        done = Finished(
             stdout=_read(out, name),
             stderr=_read(err, name),
             code=child.returncode if child.returncode >= 0 else None,
             signal=-child.returncode if child.returncode < 0 else None,
         )
+    if code is not None and done.code != code:
+        how = f"exit code {done.code}" if done.signal is None else f"signal {done.signal}"
+        raise NodeError(f"{name}: ended with {how}, not {code}{_hint(done.stderr)}")
+    return done
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ def _node_cell(line: str, cell: str) -> None:
         raise NotebookError(
             f"%%node {line}: not a number of seconds — write %%node, or %%node 20"
         ) from None
-    done = node.evaluate(cell, timeout)
+    done = node.evaluate(cell, timeout, code=None)
     print(done.stdout, end="")
     if done.code != 0:
         stack = re.sub(r"file:///\S*\[eval1\]", "cell", done.stderr)
@@ -92,16 +92,14 @@ def check(exercise: str, attempt: Path | None = None) -> str:
         done = subprocess.run(
             [
                 sys.executable, "-m", "pytest", str(checks), f"--attempt={attempt}",
-                f"--junitxml={report}",
+                f"--junitxml={report}", "--color=no",
             ],
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        seen = {
-            case.get("name", "").split("[")[0]: _message(case)
-            for case in (
-                ElementTree.parse(report).iter("testcase") if report.exists() else ()
-            )
-        }
+        seen: dict[str, str] = {}  # of a check with several cases the first that failed
+        for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():
+            name = case.get("name", "").split("[")[0]
+            seen[name] = seen.get(name) or _message(case)
     if not seen:
         raise NotebookError(f"{exercise}: its checks did not run:\n{done.stdout[-2000:]}")
     lines = [f"{node.label(attempt)} — the task: {node.label(folder / 'task.md')}"]
@@ -143,7 +141,7 @@ def _message(case: ElementTree.Element) -> str:
     for kind in ("failure", "error", "skipped"):
         if (found := case.find(kind)) is not None:
             text = found.get("message", "") or kind
-            text = re.sub(r"^(AssertionError|lab\.\w+\.\w+): ", "", text)
+            text = re.sub(r"^(AssertionError|TimeoutError|lab\.\w+\.\w+): ", "", text)
             return "\n      ".join(text.split("\n")[:12])
     return ""
 

@@ -7,6 +7,12 @@
 
 /// ledger                    every claim of all chapters
 ///
+
+/// errata                    the claims whose source can be looked up
+///
+
+/// answers                   each chapter's question and its thirty seconds
+///
 """
 
 import posixpath
@@ -125,6 +131,69 @@ class Ledger(Block):
             if used.items() - tree().versions.items():
                 with_ = ", ".join(f"{name} {used[name]}" for name in used)
                 element(checked, "span", text=f" with {with_}")
+
+
+class Errata(Block):
+    """The claims that name a source which can be looked up, by source: what it says,
+    what happened, and the proof."""
+
+    NAME = "errata"
+
+    def on_create(self, parent):
+        return element(parent, "div", "pn-errata")
+
+    def on_end(self, block):
+        found: dict[str, list[pages.Claim]] = {}
+        for page in tree().chapters.values():
+            for claim in page.claims:
+                if claim.source:
+                    found.setdefault(claim.source["name"], []).append(claim)
+        for name in sorted(found, key=str.casefold):
+            element(block, "h2", text=name)
+            for claim in found[name]:
+                self._claim(block, claim)
+
+    def _claim(self, block, claim: pages.Claim):
+        verdict, source = claim.options["verdict"], claim.source
+        section = element(block, "section", f"pn-erratum pn-{verdict}")
+        section.set("id", claim.key.replace("/", "--"))
+        said = element(section, "p")
+        element(said, "strong", text="It says")
+        said[0].tail = " "
+        element(said, "span", text=source["says"].rstrip("."))
+        said[1].tail = " ("
+        element(said, "a", text=source["state"], href=source["url"])
+        said[2].tail = ")."
+        found = element(section, "p")
+        element(found, "span", "pn-verdict", verdict)
+        found[0].tail = " "
+        element(found, "span", text=_from_root(pages.finding(claim)))
+        proof = element(section, "p", "pn-note")
+        link = element(proof, "a", text=pages.title(tree().chapters[claim.topic]))
+        link.set("href", f"chapters/{claim.topic}.md#claim-{claim.options['id']}")
+        listed = element(section, "ul", "pn-proofs")
+        for sentence, path, line in tests(claim):
+            item = element(listed, "li", text="test: ")
+            add_test(item, self.config["repo_url"], sentence, path, line)
+        for entry in measurements(claim):
+            element(listed, "li", text=f"measured: {entry['what']} — {how(entry)}")
+
+
+class Answers(Block):
+    """Each chapter's question with what one would say aloud."""
+
+    NAME = "answers"
+
+    def on_create(self, parent):
+        return element(parent, "div", "pn-answers")
+
+    def on_end(self, block):
+        for topic, page in tree().chapters.items():
+            section = element(block, "section")
+            head = element(section, "h2")
+            element(head, "a", text=pages.question(page), href=f"chapters/{topic}.md")
+            for text in re.split(r"\n\s*\n", pages.in_thirty_seconds(page)):
+                element(section, "p", text=_from_root(text))
 
 
 def _state(topic: str, page: pages.Page) -> str:

@@ -57,6 +57,10 @@ _TYPED = {
 EMBED = re.compile(r'^\s*--8<--\s+"([^"]*)"\s*$')
 MARKER = re.compile(r"^\s*(?://|#)\s*--8<--\s*\[(start|end):([\w-]+)\]\s*$")
 MEASURED = re.compile(r"\{measured ([^}\s]+)\}")
+# a claim's source that can be looked up
+SOURCE = re.compile(
+    r"\[(?P<name>[^\]]+)\]\((?P<url>https://[^)\s]+)\), (?P<state>[^:]+): (?P<says>.+)"
+)
 # in the block `questions` of the home page: `      slug: The question?`
 PLANNED = re.compile(r"^\s{6,}([a-z][a-z-]*): \S.*\?\s*$")
 VERSION = re.compile(r"\{version ([^}\s]+)\}")
@@ -135,6 +139,12 @@ class Claim:
     @property
     def key(self) -> str:
         return f"{self.topic}/{self.options.get('id', '')}"
+
+    @property
+    def source(self) -> re.Match | None:
+        """Its source, if that is one that can be looked up: groups name, url, state
+        (a version, a commit) and says, our paraphrase."""
+        return SOURCE.fullmatch(self.options.get("source", ""))
 
 
 @dataclass
@@ -390,6 +400,17 @@ def title(page: Page) -> str:
 def question(page: Page) -> str:
     """A chapter's question: its first heading."""
     return next((text for _, level, text, _ in page.headings if level == 1), "")
+
+
+def in_thirty_seconds(page: Page) -> str:
+    """The Markdown of a chapter's first answer: what stands under that heading."""
+    texts, inside = [], False
+    for _, line in page.open:
+        if line.startswith("## "):
+            inside = line.strip() == "## In thirty seconds"
+        elif inside:
+            texts.append(line)
+    return "\n".join(texts).strip()
 
 
 def finding(claim: Claim) -> str:
@@ -817,6 +838,17 @@ def claims(tree: Tree) -> Iterator[Problem]:
                 yield Problem(
                     "claim-form", place, f"claim option {', '.join(sorted(unknown))}",
                     "a claim has id, verdict and source",
+                )  # fmt: skip
+            said = claim.options.get("source", "")
+            if re.search(r"\]\(|https?:", said) and not claim.source:
+                yield Problem(
+                    "claim-form", place, f"claim source {said!r}",
+                    "write [name](https://…), version or commit: what it says",
+                )  # fmt: skip
+            if claim.source and claim.options.get("verdict") == "right":
+                yield Problem(
+                    "claim-form", place, "a source that is right is no erratum",
+                    "list it under the chapter's sources instead",
                 )  # fmt: skip
             if not claim.body.strip():
                 yield Problem(

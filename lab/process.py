@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -110,6 +110,19 @@ def wait(process: subprocess.Popen[bytes], timeout: float) -> bool:
             return False
         time.sleep(POLL)
     return True
+
+
+def until(condition: Callable[[], object], seconds: float = 20, what: str = "") -> object:
+    """Wait until `condition()` is true and return what it gave.
+
+    Raises TimeoutError after `seconds`, naming `what` was waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s{what and f': {what}'}")
+        time.sleep(POLL)
+    return result
 
 
 def survivors(token: str) -> list[psutil.Process]:

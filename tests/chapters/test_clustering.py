@@ -13,19 +13,11 @@ import httpx
 import psutil
 import pytest
 
-from lab import load, node
+from lab import load, node, process
 
 NAIVE, HARDENED = "clustering/cluster.naive.mjs", "clustering/cluster.mjs"
 POISON = "/orders/ord_13/label"
 ANSWER = {"label": "ord_1: tea"}
-
-
-def until(condition, seconds: float = 20):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)
-    return result
 
 
 def workers(server) -> set[int]:
@@ -66,10 +58,10 @@ def connections(stack, server, count: int) -> list[httpx.Client]:
 def test_a_query_of_death_sent_once_per_worker_ends_the_naive_cluster():
     with node.serve(NAIVE, "2") as server:
         poison(server)
-        until(lambda: len(workers(server)) == 1)
+        process.until(lambda: len(workers(server)) == 1)
         assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
         poison(server)
-        until(lambda: not server.alive())
+        process.until(lambda: not server.alive())
         assert not listens(server.port)
         # and whoever started it is told that all went well
         assert server._process.poll() == 0
@@ -80,15 +72,15 @@ def test_a_query_of_death_sent_once_per_worker_leaves_the_hardened_cluster_servi
         before = workers(server)
         for _ in range(2):
             poison(server)
-        until(lambda: len(workers(server) - before) == 2)
-        until(lambda: listens(server.port))
+        process.until(lambda: len(workers(server) - before) == 2)
+        process.until(lambda: listens(server.port))
         assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
 
 
 def test_the_last_gasp_names_the_request():
     with node.serve(HARDENED, "1") as server:
         poison(server)
-        until(lambda: '"died"' in server.output())
+        process.until(lambda: '"died"' in server.output())
         said = [line for line in server.output().splitlines() if '"crashed"' in line]
         last = json.loads(said[0])
         assert last["inFlight"] == [f"GET {POISON}"]
@@ -99,10 +91,10 @@ def test_six_crashes_in_ten_seconds_are_too_many_and_the_cluster_says_so():
     with pytest.raises(node.NodeError, match="ended while it was being served, with 1"):
         with node.serve(HARDENED, "1") as server:
             for crashes in range(6):
-                until(lambda: server.output().count('"died"') == crashes)  # noqa: B023
-                until(lambda: listens(server.port))
+                process.until(lambda: server.output().count('"died"') == crashes)  # noqa: B023
+                process.until(lambda: listens(server.port))
                 poison(server)
-            until(lambda: not server.alive())
+            process.until(lambda: not server.alive())
             assert '"fatal":"6 crashes in 10000 ms"' in server.output()
             delays = [
                 json.loads(line)["delay"]
@@ -115,10 +107,10 @@ def test_six_crashes_in_ten_seconds_are_too_many_and_the_cluster_says_so():
 def test_a_worker_killed_from_outside_is_replaced_and_not_counted():
     with node.serve(HARDENED, "1") as server:
         for _ in range(8):
-            (worker,) = until(lambda: workers(server))
+            (worker,) = process.until(lambda: workers(server))
             os.kill(worker, signal.SIGKILL)
-            until(lambda: workers(server) - {worker})  # noqa: B023
-        until(lambda: listens(server.port))
+            process.until(lambda: workers(server) - {worker})  # noqa: B023
+        process.until(lambda: listens(server.port))
         assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
 
 
@@ -174,7 +166,7 @@ def test_nginx_takes_a_query_of_death_to_the_next_server(nginx_proxy):
             proxy = nginx_proxy([one.url, two.url], retry=True)  # as it is by default
             assert httpx.get(proxy.url + "/orders/ord_1/label").json() == ANSWER
             assert httpx.get(proxy.url + POISON).status_code == 502
-            until(lambda: not one.alive() and not two.alive())
+            process.until(lambda: not one.alive() and not two.alive())
 
 
 # --- who gets what -------------------------------------------------------------------
@@ -246,7 +238,7 @@ def test_the_primary_takes_all_workers_with_it():
         with node.serve(HARDENED, "2") as server:
             pids = workers(server)
             os.kill(server.pid, signal.SIGKILL)
-            until(lambda: not any(map(psutil.pid_exists, pids)))
+            process.until(lambda: not any(map(psutil.pid_exists, pids)))
             assert len(pids) == 2 and not listens(server.port)
 
 
@@ -367,7 +359,7 @@ def under_load(server, ms: int = 2000):
             str(ms),
         )
         clients = other.submit(node.run, *argv)
-        until(lambda: clients_of(server) > 0)
+        process.until(lambda: clients_of(server) > 0)
         time.sleep(0.3)  # all of them, and well under way
         yield lambda: json.loads(clients.result().stdout)
 
@@ -385,9 +377,9 @@ def test_close_alone_waits_for_a_connection_that_goes_on_asking_and_a_drain_ends
     with node.serve("clustering/shutdown.naive.mjs", "close") as server:
         with server.client() as client:
             with contextlib.closing(half_asked(server)) as asking:
-                until(lambda: clients_of(server) == 1)
+                process.until(lambda: clients_of(server) == 1)
                 os.kill(server.pid, signal.SIGTERM)
-                until(lambda: not listens(server.port))
+                process.until(lambda: not listens(server.port))
                 asking.sendall(b"\r\n")  # the rest of the request
                 for _ in range(50):
                     answer = read_answer(asking)
@@ -397,15 +389,15 @@ def test_close_alone_waits_for_a_connection_that_goes_on_asking_and_a_drain_ends
             assert server.alive()
             with pytest.raises(httpx.ConnectError):
                 client.get("/health")
-        until(lambda: not server.alive())
+        process.until(lambda: not server.alive())
     with node.serve("clustering/shutdown.mjs") as server, server.client() as client:
         with contextlib.closing(half_asked(server)) as asking:
-            until(lambda: clients_of(server) == 1)
+            process.until(lambda: clients_of(server) == 1)
             os.kill(server.pid, signal.SIGTERM)
-            until(lambda: client.get("/health").headers["connection"] == "close")
+            process.until(lambda: client.get("/health").headers["connection"] == "close")
             asking.sendall(b"\r\n")
             assert b"Connection: close" in read_answer(asking)
-            until(lambda: not server.alive())
+            process.until(lambda: not server.alive())
 
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -430,7 +422,7 @@ def test_a_drain_loses_no_request_that_was_accepted():
     with node.serve("clustering/shutdown.mjs") as server:
         with under_load(server) as counts:
             os.kill(server.pid, signal.SIGTERM)
-            until(lambda: not server.alive())
+            process.until(lambda: not server.alive())
             seen = counts()
     assert seen["lost"] == 0 and seen["answered"] > 20
 
@@ -452,9 +444,9 @@ def test_a_client_that_says_nothing_does_not_hold_up_a_drain_for_ever(tmp_path):
     program.write_text(PATIENCE.format(shutdown=shutdown))
     with node.serve(program) as server:
         with socket.create_connection(("127.0.0.1", server.port)):
-            until(lambda: clients_of(server) == 1)
+            process.until(lambda: clients_of(server) == 1)
             os.kill(server.pid, signal.SIGTERM)
-            until(lambda: not server.alive(), 4)
+            process.until(lambda: not server.alive(), 4)
 
 
 def test_a_rolling_restart_replaces_all_workers_and_loses_no_request():
@@ -462,7 +454,7 @@ def test_a_rolling_restart_replaces_all_workers_and_loses_no_request():
         before = workers(server)
         with under_load(server, ms=5000) as counts:
             os.kill(server.pid, signal.SIGHUP)
-            until(lambda: '"restart":"done"' in server.output())
+            process.until(lambda: '"restart":"done"' in server.output())
             seen = counts()
         after = workers(server)
     assert not before & after and len(after) == 2
@@ -498,8 +490,8 @@ def test_a_bad_deploy_stops_at_its_first_worker_and_the_old_ones_stay(tmp_path):
         before = workers(server)
         bad.touch()
         os.kill(server.pid, signal.SIGHUP)
-        until(lambda: "given up" in server.output())
-        until(lambda: workers(server) == before)
+        process.until(lambda: "given up" in server.output())
+        process.until(lambda: workers(server) == before)
         assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
 
 

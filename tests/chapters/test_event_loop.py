@@ -18,12 +18,6 @@ def output(snippet: str, *args: str, **env: str) -> list[str]:
     return node.run(snippet, *args, env=env).stdout.splitlines()
 
 
-def javascript(source: str, timeout: float = 20) -> str:
-    done = node.evaluate(source, timeout)
-    assert done.code == 0, done.stderr
-    return done.stdout
-
-
 def position(lines: list[str], text: str) -> int:
     return next(i for i, line in enumerate(lines) if text in line)
 
@@ -104,7 +98,7 @@ server.close();
 
 @pytest.mark.claim("event-loop/more-threads-faster-http")
 def test_a_full_pool_stops_new_connections_by_name_and_nothing_else():
-    at_first, at_last = javascript(ASK_BY).splitlines()
+    at_first, at_last = node.evaluate(ASK_BY).stdout.splitlines()
     assert json.loads(at_first) == ["kept localhost", "new 127.0.0.1"]
     assert at_last == "new localhost"
 
@@ -144,7 +138,7 @@ console.log(finished.size);
 
 
 def test_files_names_hashes_keys_and_compression_wait_for_the_pool():
-    at_first, in_the_end = javascript(WHO_WAITS).splitlines()
+    at_first, in_the_end = node.evaluate(WHO_WAITS).stdout.splitlines()
     assert json.loads(at_first) == ["child_process.execFile", "setTimeout"]
     assert in_the_end == "10"
 
@@ -239,7 +233,7 @@ process.exit(0);
 
 @pytest.mark.claim("event-loop/max-queue-bounds")
 def test_piscina_does_not_count_tasks_with_a_signal_towards_max_queue():
-    refused, refused_with_a_signal = map(int, javascript(QUEUE).split())
+    refused, refused_with_a_signal = map(int, node.evaluate(QUEUE).stdout.split())
     assert refused >= 14
     assert refused_with_a_signal == 0
 
@@ -408,14 +402,14 @@ console.log(JSON.stringify({ quiet, stalled }));
 
 
 def test_a_stalled_loop_shows_in_its_delay_and_its_utilisation():
-    seen = json.loads(javascript(WATCH % "await sleep(100);"))
+    seen = json.loads(node.evaluate(WATCH % "await sleep(100);").stdout)
     assert seen["stalled"]["max"] > 200 > seen["quiet"]["p99"]
     assert seen["stalled"]["utilization"] > 0.5 > seen["quiet"]["utilization"]
 
 
 @pytest.mark.claim("event-loop/delay-sees-every-stall")
 def test_a_stall_that_begins_right_after_a_reset_is_not_recorded():
-    seen = json.loads(javascript(WATCH % ""))
+    seen = json.loads(node.evaluate(WATCH % "").stdout)
     assert seen["stalled"]["max"] < 200
     assert seen["stalled"]["utilization"] > 0.8  # which sees it all the same
 
@@ -537,7 +531,7 @@ def test_promise_all_has_everything_in_flight_at_once_and_map_bounded_only_its_l
     const results = await mapBounded(items, 10, query);
     console.log(peak, results.every((value, i) => value === 2 * i));
     """
-    assert javascript(peaks) == "1000\n10 true\n"
+    assert node.evaluate(peaks).stdout == "1000\n10 true\n"
 
 
 def test_a_failure_or_a_signal_stops_the_rest_of_a_bounded_map():
@@ -559,7 +553,7 @@ def test_a_failure_or_a_signal_stops_the_rest_of_a_bounded_map():
       .catch((error) => console.log(error.name));
     console.log(started < 10);
     """
-    assert javascript(stops).split() == [
+    assert node.evaluate(stops).stdout.split() == [
         "no",
         "luck",
         "true",
@@ -577,8 +571,8 @@ def test_a_writer_that_ignores_false_fills_memory_and_pipeline_does_not():
 
 @pytest.mark.claim("event-loop/unhandled-rejection-warns")
 def test_an_unhandled_rejection_ends_the_process():
-    done = node.evaluate("setInterval(() => {}, 9); Promise.reject(new Error('lost'));")
-    assert done.code == 1
+    source = "setInterval(() => {}, 9); Promise.reject(new Error('lost'));"
+    done = node.evaluate(source, code=1)
     assert "Error: lost" in done.stderr
 
 
@@ -597,7 +591,7 @@ def test_after_an_uncaught_exception_the_handler_decides_and_the_request_is_lost
       }).on('error', () => {});
     });
     """
-    assert javascript(swallow) == "caught late\nno answer\n"
+    assert node.evaluate(swallow).stdout == "caught late\nno answer\n"
 
 
 def test_a_request_keeps_its_context_across_awaits():
@@ -632,4 +626,4 @@ def test_the_pool_size_is_read_once_when_the_pool_is_first_used():
     await statted;
     """
     # 8 was set before the pool's first use and counts; 16 came too late
-    assert javascript(late) == "false\n"
+    assert node.evaluate(late).stdout == "false\n"

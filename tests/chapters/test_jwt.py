@@ -26,12 +26,6 @@ def output(snippet: str, *args: str) -> list[str]:
     return node.run(f"{TOPIC}/{snippet}", *args, timeout=60).stdout.splitlines()
 
 
-def javascript(source: str, timeout: float = 30) -> str:
-    done = node.evaluate(source, timeout)
-    assert done.code == 0, done.stderr
-    return done.stdout
-
-
 def uri(snippet: str) -> str:
     return node.resolve(f"{TOPIC}/{snippet}").as_uri()
 
@@ -124,7 +118,7 @@ async function said(promise) {
 
 @pytest.mark.claim("jwt/weak-secrets-are-refused")
 def test_both_libraries_sign_with_one_character():
-    seen = javascript(
+    seen = node.evaluate(
         LIBRARIES
         + """
     console.log(jwt.verify(jwt.sign({ sub: 'ann' }, 'a'), 'a').sub);
@@ -135,13 +129,13 @@ def test_both_libraries_sign_with_one_character():
       console.log(await said(async () => jwt.sign({}, none)));
     }
     """
-    )
+    ).stdout
     missing = "Error secretOrPrivateKey must have a value"
     assert seen.splitlines() == ["ann", "ann", missing, missing]
 
 
 def test_rsa_keys_below_2048_bits_sign_nowhere_and_jsonwebtoken_verifies_them():
-    seen = javascript(
+    seen = node.evaluate(
         LIBRARIES
         + """
     const small = generateKeyPairSync('rsa', { modulusLength: 1024 });
@@ -154,7 +148,7 @@ def test_rsa_keys_below_2048_bits_sign_nowhere_and_jsonwebtoken_verifies_them():
     console.log(await said(() => new jose.SignJWT({}).setProtectedHeader({ alg: 'RS256' })
       .sign(small.privateKey)));
     """
-    )
+    ).stdout
     refused, taken, *by_jose = seen.splitlines()
     assert "minimum key size of 2048" in refused
     assert taken == "ann"
@@ -162,7 +156,7 @@ def test_rsa_keys_below_2048_bits_sign_nowhere_and_jsonwebtoken_verifies_them():
 
 
 def test_ed25519_is_for_jose_alone_and_has_two_names_that_do_not_match():
-    seen = javascript(
+    seen = node.evaluate(
         LIBRARIES
         + """
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
@@ -176,7 +170,7 @@ def test_ed25519_is_for_jose_alone_and_has_two_names_that_do_not_match():
       }
     }
     """
-    )
+    ).stdout
     refused, *rest = seen.splitlines()
     assert "algorithm" in refused
     assert rest == [
@@ -189,7 +183,7 @@ def test_ed25519_is_for_jose_alone_and_has_two_names_that_do_not_match():
 
 @pytest.mark.claim("jwt/expires-in-is-in-seconds")
 def test_the_number_3600_is_an_hour_and_the_text_3600_is_three_seconds():
-    seen = javascript(
+    seen = node.evaluate(
         LIBRARIES
         + """
     for (const expiresIn of [3600, '3600', '1h', '3600s']) {
@@ -199,7 +193,7 @@ def test_the_number_3600_is_an_hour_and_the_text_3600_is_three_seconds():
     const builder = new jose.SignJWT({});
     console.log(await said(async () => builder.setExpirationTime('3600')));
     """
-    )
+    ).stdout
     assert seen.splitlines() == [
         "3600", "3", "3600", "3600",
         "TypeError Invalid time period format",
@@ -220,12 +214,12 @@ def matrix() -> dict[str, list[bool]]:
 
 def listed() -> dict[str, tuple[str, bool]]:
     """name -> what it forges, whether the naive verifier takes it: the documented list"""
-    text = javascript(
+    text = node.evaluate(
         """
     import { FORGERIES } from './jwt/forgeries.mjs';
     console.log(JSON.stringify(Object.values(FORGERIES).flat()));
     """
-    )
+    ).stdout
     return {name: (forges, taken) for name, forges, taken, _ in json.loads(text)}
 
 
@@ -252,7 +246,7 @@ def test_no_algorithm_and_algorithm_confusion_are_refused_without_any_option():
 
 @pytest.mark.claim("jwt/list-of-texts")
 def test_a_pinned_library_still_takes_other_spellings_of_a_token():
-    seen = javascript(
+    seen = node.evaluate(
         LIBRARIES
         + """
     const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -266,7 +260,7 @@ def test_a_pinned_library_still_takes_other_spellings_of_a_token():
     console.log((await jose.jwtVerify(`${token}\\n`, publicKey, { algorithms })).payload.sub);
     console.log(await said(async () => jwt.verify(`${token}\\n`, publicKey, { algorithms })));
     """
-    )
+    ).stdout
     assert seen.splitlines() == [
         "ann", "ann", "ann", "JsonWebTokenError invalid token",
     ]  # fmt: skip
@@ -274,7 +268,7 @@ def test_a_pinned_library_still_takes_other_spellings_of_a_token():
 
 @pytest.mark.claim("jwt/audience-regex")
 def test_an_audience_pattern_without_anchors_matches_somebody_elses_host():
-    seen = javascript(
+    seen = node.evaluate(
         LIBRARIES
         + """
     const token = jwt.sign({ aud: 'https://api.shop.test.evil.test' }, 'a');
@@ -284,13 +278,13 @@ def test_an_audience_pattern_without_anchors_matches_somebody_elses_host():
     console.log(taken(/api\\.shop\\.test/), taken(/^https:\\/\\/api\\.shop\\.test$/),
       taken('https://api.shop.test'), taken(undefined), taken(''));
     """
-    )
+    ).stdout
     # not set, or set to nothing, it is not checked at all
     assert seen.split() == ["true", "false", "false", "true", "true"]
 
 
 def test_a_verifier_cannot_be_made_without_what_it_is_to_check():
-    seen = javascript(
+    seen = node.evaluate(
         """
     import { createVerifier as jose } from './jwt/jose.mjs';
     import { createVerifier as hardened } from './jwt/verify.mjs';
@@ -302,13 +296,13 @@ def test_a_verifier_cannot_be_made_without_what_it_is_to_check():
       }
     }
     """
-    )
+    ).stdout
     # jsonwebtoken's takes the algorithm from the key, so it needs no list
     assert seen.split() == ["made", "true", "true", "made", "made", *["true"] * 3]
 
 
 def test_a_payload_that_is_a_text_has_a_subject_of_sorts():
-    seen = javascript(
+    seen = node.evaluate(
         LIBRARIES
         + """
     const token = jwt.sign('cus_ann', 'a');
@@ -316,12 +310,12 @@ def test_a_payload_that_is_a_text_has_a_subject_of_sorts():
     console.log(claims, typeof claims.sub);
     console.log(await said(() => jose.jwtVerify(token, bytes('a'))));
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["cus_ann function", "JWTInvalid ERR_JWT_INVALID"]
 
 
 def test_a_token_for_another_service_opens_the_naive_one_only():
-    seen = javascript(
+    seen = node.evaluate(
         """
     import { createSecretKey, randomBytes } from 'node:crypto';
     import { createTokens } from './jwt/tokens.mjs';
@@ -345,14 +339,14 @@ def test_a_token_for_another_service_opens_the_naive_one_only():
       }
     }
     """
-    )
+    ).stdout
     own, replayed = "cus_ann,cus_ann,cus_ann", "cus_ann,,"
     assert seen.splitlines() == [own, replayed] * 2
 
 
 @pytest.mark.claim("jwt/clocks-agree")
 def test_a_clock_that_is_some_seconds_off_needs_leeway_both_ways():
-    seen = javascript(
+    seen = node.evaluate(
         """
     import { createSecretKey, randomBytes } from 'node:crypto';
     import { createTokens } from './jwt/tokens.mjs';
@@ -378,7 +372,7 @@ def test_a_clock_that_is_some_seconds_off_needs_leeway_both_ways():
       }
     }
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["0 001100", "5 011110"] * 2
 
 
@@ -411,7 +405,7 @@ def test_an_unset_secret_fails_at_the_first_login_and_with_a_check_before_listen
     ],
 )
 def test_the_configuration_names_what_is_wrong(env, missing):
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ readConfig }} from './jwt/config.mjs';
     try {{
@@ -419,7 +413,7 @@ def test_the_configuration_names_what_is_wrong(env, missing):
       console.log(key.alg, issuer);
     }} catch (error) {{ console.log(error.message); }}
     """
-    )
+    ).stdout
     if env and missing is None:
         missing = "JWT_SECRET"
     assert (missing in seen) if missing else seen == "HS256 https://auth.shop.test\n"
@@ -436,7 +430,7 @@ BROKEN = [
 
 @pytest.mark.claim("jwt/every-fault-is-its-own-error")
 def test_an_unsigned_token_makes_jsonwebtoken_throw_what_is_not_its_error():
-    seen = javascript(
+    seen = node.evaluate(
         LIBRARIES
         + f"""
     const token = '{BROKEN[-1]}';
@@ -448,7 +442,7 @@ def test_an_unsigned_token_makes_jsonwebtoken_throw_what_is_not_its_error():
     catch (error) {{ console.log(error.name, error instanceof jwt.JsonWebTokenError); }}
     console.log(await said(() => jose.jwtVerify(token, bytes('a'))));
     """
-    )
+    ).stdout
     assert seen.splitlines() == [
         "SyntaxError false",
         "TypeError false",
@@ -515,7 +509,7 @@ const sub = async (verify, token) => {
 
 @pytest.mark.claim("jwt/kid-is-harmless")
 def test_a_flood_of_unknown_kids_is_a_flood_of_fetches_unless_it_cools_down():
-    seen = javascript(
+    seen = node.evaluate(
         ISSUER
         + """
     const mallory = await issuer('x');
@@ -533,12 +527,12 @@ def test_a_flood_of_unknown_kids_is_a_flood_of_fetches_unless_it_cools_down():
     ours.stop();
     mallory.stop();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["101 0 cus_ann", "1 0 cus_ann"]
 
 
 def test_the_cooldown_of_jose_alone_is_of_no_use_while_the_issuer_fails():
-    seen = javascript(
+    seen = node.evaluate(
         ISSUER
         + """
     import { createRemoteJWKSet } from 'jose';
@@ -558,12 +552,12 @@ def test_the_cooldown_of_jose_alone_is_of_no_use_while_the_issuer_fails():
     ours.stop();
     mallory.stop();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["51 cus_ann", "2 cus_ann"]
 
 
 def test_an_unknown_kid_is_looked_up_again_after_the_cooldown():
-    seen = javascript(
+    seen = node.evaluate(
         ISSUER
         + """
     const next = await issuer('next');
@@ -576,12 +570,12 @@ def test_an_unknown_kid_is_looked_up_again_after_the_cooldown():
     ours.stop();
     next.stop();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["cus_ann 1", "null 1", "cus_ann 2"]
 
 
 def test_a_token_without_a_kid_neither_passes_nor_stops_the_next_fetch():
-    seen = javascript(
+    seen = node.evaluate(
         ISSUER
         + """
     const next = await issuer('next');
@@ -599,12 +593,12 @@ def test_a_token_without_a_kid_neither_passes_nor_stops_the_next_fetch():
     ours.stop();
     next.stop();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["null 1", "cus_ann 2"]
 
 
 def test_a_jku_header_chooses_the_naive_verifiers_key_and_whom_it_asks():
-    seen = javascript(
+    seen = node.evaluate(
         ISSUER
         + """
     const mallory = await issuer('mallorys');
@@ -618,12 +612,12 @@ def test_a_jku_header_chooses_the_naive_verifiers_key_and_whom_it_asks():
     ours.stop();
     mallory.stop();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["cus_admin 1", "null 0"]
 
 
 def test_an_issuer_that_is_away_is_503_before_the_first_key_and_nothing_after_it():
-    seen = javascript(
+    seen = node.evaluate(
         ISSUER
         + """
     import { createAuthenticate } from './jwt/authenticate.mjs';
@@ -641,12 +635,12 @@ def test_an_issuer_that_is_away_is_503_before_the_first_key_and_nothing_after_it
     time += 240_000; // the issuer is down for good
     console.log((await authenticate(req)).id, ours.asked);
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["503", "503", "cus_ann", "cus_ann 2"]
 
 
 def test_a_cache_that_ran_out_while_the_issuer_is_down_is_used_on():
-    seen = javascript(
+    seen = node.evaluate(
         ISSUER
         + """
     import { createRemoteJWKSet } from 'jose';
@@ -662,7 +656,7 @@ def test_a_cache_that_ran_out_while_the_issuer_is_down_is_used_on():
     }
     ours.stop();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["null", "cus_ann"]
 
 
@@ -726,7 +720,7 @@ def test_a_client_that_is_no_browser_shows_a_bearer_and_needs_no_origin(shop):
 
 
 def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_server):
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ Redis }} from 'ioredis';
     import {{ createRevocations }} from './jwt/revocations.mjs';
@@ -739,7 +733,7 @@ def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_serv
     console.log(await redis.ttl('revoked:s-1') > 300); // lifetime, and leeway
     redis.disconnect();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["true false", "true false", "true"]
 
 
@@ -770,7 +764,7 @@ def test_a_stolen_refresh_token_is_the_thiefs_for_good_or_ends_the_session():
       console.log(owner, after.join(), Boolean(await rotate(other)), told.join());
     }
     """
-    assert javascript(thief_first).splitlines() == [
+    assert node.evaluate(thief_first).stdout.splitlines() == [
         "null true,true,true true ",
         "null false true cus_ann",
     ]
@@ -817,7 +811,7 @@ def test_twenty_tabs_that_refresh_at_once_all_go_on(redis_server):
     }}
     redis.disconnect();
     """
-    assert javascript(race).splitlines() == [
+    assert node.evaluate(race).stdout.splitlines() == [
         "1 1 true 0",  # nineteen tabs are logged out
         "1 1 false 1",  # all twenty, and an alarm
         "1 1 false 1",
@@ -828,7 +822,7 @@ def test_twenty_tabs_that_refresh_at_once_all_go_on(redis_server):
 
 def test_a_grace_ends_and_a_thief_within_it_is_found_one_refresh_later(stored):
     redis = stored.get("REDIS_URL", "")
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ Redis }} from 'ioredis';
     import {{ randomBytes }} from 'node:crypto';
@@ -854,12 +848,12 @@ def test_a_grace_ends_and_a_thief_within_it_is_found_one_refresh_later(stored):
     console.log(await sessions.rotate(second));
     if (redis) redis.disconnect();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["true", "true", "null null", "null"]
 
 
 def test_made_up_refresh_tokens_never_reach_the_store():
-    seen = javascript(
+    seen = node.evaluate(
         """
     import { randomBytes } from 'node:crypto';
     import { createSessions } from './jwt/refresh.mjs';
@@ -875,12 +869,12 @@ def test_made_up_refresh_tokens_never_reach_the_store():
     for (const text of forged) if (await sessions.rotate(text)) throw new Error(text);
     console.log(asked, await sessions.end('x'), Boolean(await sessions.rotate(token)), asked);
     """
-    )
+    ).stdout
     assert seen == "0 null true 1\n"
 
 
 def test_a_session_ends_after_its_life_whatever_is_done_in_between(redis_server):
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ Redis }} from 'ioredis';
     import {{ randomBytes }} from 'node:crypto';
@@ -902,7 +896,7 @@ def test_a_session_ends_after_its_life_whatever_is_done_in_between(redis_server)
     console.log(await redis.pttl(`session:${{sid}}`) > 29 * 86_400_000);
     redis.disconnect();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["6", "true"]
 
 
@@ -975,7 +969,7 @@ def test_a_token_with_all_roles_is_refused_by_the_parser_before_any_route(shop):
 
 
 def test_every_subject_of_the_measurements_signs_and_verifies(redis_server):
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ Redis }} from 'ioredis';
     import * as cost from './jwt/cost.mjs';
@@ -994,7 +988,7 @@ def test_every_subject_of_the_measurements_signs_and_verifies(redis_server):
     redis.disconnect();
     console.log(names.length, Object.keys(seen).join(), found.sub, speed() > 1000);
     """
-    )
+    ).stdout
     assert seen == "8 JWT,JWT and a denylist,Redis session cus_ann true\n"
 
 

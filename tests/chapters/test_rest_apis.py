@@ -118,12 +118,6 @@ def at(version: int, **headers: str) -> dict:
     return {"If-Match": f'"{version}"', **headers}
 
 
-def javascript(source: str, timeout: float = 20) -> str:
-    done = node.evaluate(source, timeout)
-    assert done.code == 0, done.stderr
-    return done.stdout
-
-
 # --- the resource -------------------------------------------------------------------
 
 
@@ -236,7 +230,7 @@ def test_what_nobody_foresaw_is_a_500_without_detail_and_can_be_found_again(api)
 
 
 def test_an_error_after_the_headers_cuts_the_connection():
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import express from 'express';
     import {{ problems }} from '{uri("problem.mjs")}';
@@ -249,13 +243,13 @@ def test_an_error_after_the_headers_cuts_the_connection():
       server.close();
     }});
     """
-    )
+    ).stdout
     assert seen.strip() == "200 cut"
 
 
 @pytest.mark.claim("rest-apis/four-routes")
 def test_without_a_parser_the_body_is_undefined_and_each_post_fails():
-    seen = javascript(
+    seen = node.evaluate(
         """
     import express from 'express';
     async function post(app) {
@@ -272,7 +266,7 @@ def test_without_a_parser_the_body_is_undefined_and_each_post_fails():
     await post(express());
     await post(express().use(express.json()));
     """
-    )
+    ).stdout
     assert seen.splitlines() == [
         "500 Cannot read properties of undefined (reading 'items')",
         "201 1",
@@ -295,9 +289,10 @@ def test_a_rejected_handler_hangs_on_express_4_and_is_a_500_on_express_5():
     app.get('/', async () => { throw new Error('out of stock'); });
     const server = app.listen(0, '127.0.0.1', () =>
       fetch(`http://127.0.0.1:${server.address().port}/`).catch(() => {}));
-    """
+    """,
+        code=1,
     )
-    assert done.code == 1 and "out of stock" in done.stderr
+    assert "out of stock" in done.stderr
 
 
 def test_what_nobody_awaits_ends_the_process_on_express_5_too():
@@ -311,9 +306,10 @@ def test_what_nobody_awaits_ends_the_process_on_express_5_too():
     });
     const server = app.listen(0, '127.0.0.1', () =>
       fetch(`http://127.0.0.1:${server.address().port}/`).catch(() => {}));
-    """
+    """,
+        code=1,
     )
-    assert done.code == 1 and "nobody waits" in done.stderr
+    assert "nobody waits" in done.stderr
 
 
 @pytest.mark.claim("rest-apis/query-operators")
@@ -322,13 +318,13 @@ def test_brackets_in_a_query_are_an_object_on_4_and_a_name_on_5():
         '{"total":{"$ne":"1"}}',
         '{"total[$ne]":"1"}',
     ]
-    parsers = javascript(
+    parsers = node.evaluate(
         """
     import express5 from 'express';
     import express4 from 'express4';
     console.log(express4().get('query parser'), express5().get('query parser'));
     """
-    )
+    ).stdout
     assert parsers.split() == ["extended", "simple"]
 
 
@@ -373,7 +369,7 @@ def parsed(body: object) -> dict:
     import {{ parseOrder }} from '{uri("order.mjs")}';
     console.log(JSON.stringify(parseOrder(JSON.parse({json.dumps(json.dumps(body))}))));
     """
-    return json.loads(javascript(source))
+    return json.loads(node.evaluate(source).stdout)
 
 
 def test_the_parser_keeps_what_it_knows_and_points_at_what_it_does_not():
@@ -680,7 +676,7 @@ def test_an_empty_body_is_no_order(api):
 
 
 def test_keys_are_forgotten_after_a_day_and_survive_a_restart(tmp_path):
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ createStore }} from '{uri("store.mjs")}';
     let time = 0;
@@ -701,7 +697,7 @@ def test_keys_are_forgotten_after_a_day_and_survive_a_restart(tmp_path):
       total: 0, version: 1 }}, {{ key: 'k', request: 'r' }}).catch((e) => e.code));
     console.log(await store.of('bob').get('c'));
     """
-    )
+    ).stdout
     assert seen.split() == ["a", "a", "true", "c", "ERR_SQLITE_ERROR", "null"]
 
 
@@ -889,7 +885,7 @@ def test_offset_visits_every_row_before_the_page_and_a_key_visits_the_page():
 def test_the_stores_pages_come_from_an_index_and_sort_nothing(tmp_path):
     """What SQLite plans for the very queries of store.mjs."""
     path = tmp_path / "orders.db"
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ DatabaseSync }} from 'node:sqlite';
     const asked = [];
@@ -909,7 +905,7 @@ def test_the_stores_pages_come_from_an_index_and_sort_nothing(tmp_path):
         .map(({{ detail }}) => detail).join(' + '));
     }}
     """
-    )
+    ).stdout
     plans = seen.splitlines()
     assert len(plans) == 4
     for plan in plans:
@@ -934,7 +930,7 @@ async function hundred(createCall, status, request) {
 
 @pytest.mark.claim("rest-apis/three-tries")
 def test_a_hundred_calls_to_a_service_that_is_down_become_300_or_by_a_budget_120():
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ createCall as naive }} from '{uri("outbound.naive.mjs")}';
     import {{ createCall }} from '{uri("outbound.mjs")}';
@@ -947,7 +943,7 @@ def test_a_hundred_calls_to_a_service_that_is_down_become_300_or_by_a_budget_120
     console.log(await hundred(naive, 404), await hundred(createCall, 404));
     console.log(await hundred(naive, 200), await hundred(createCall, 200));
     """
-    )
+    ).stdout
     naive, hardened = seen.splitlines()[0].split()
     assert naive == "300"
     assert hardened == "119"  # ten in reserve, and one for each ten calls
@@ -955,7 +951,7 @@ def test_a_hundred_calls_to_a_service_that_is_down_become_300_or_by_a_budget_120
 
 
 def test_one_failure_is_retried_and_a_caller_who_gives_up_is_obeyed():
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ createCall }} from '{uri("outbound.mjs")}';
     let asked = 0;
@@ -971,7 +967,7 @@ def test_one_failure_is_retried_and_a_caller_who_gives_up_is_obeyed():
     asked = 0;
     await createCall(options)('http://x', {{ signal }}).catch(() => console.log(asked));
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["fine 100,200", "1"]
 
 
@@ -1093,7 +1089,7 @@ def test_the_limiter_leaves_the_orders_alone(tmp_path):
     const all = await store.of('ann').list({{ sort: 'created', limit: 9 }});
     console.log(codes.join(), all.length);
     """
-    assert javascript(shop).strip() == "201,201,429,429,429 2"
+    assert node.evaluate(shop).stdout.strip() == "201,201,429,429,429 2"
 
 
 # --- browsers -----------------------------------------------------------------------
@@ -1396,13 +1392,13 @@ def reuse(keep_alive_ms: int, count: int = 10) -> list[int | None]:
 def test_a_connection_that_the_server_closes_first_loses_every_request_on_its_way():
     assert reuse(200) == [None] * 10  # it closed them after 200 ms, and a second
     assert reuse(75_000) == [201] * 10
-    defaults = javascript(
+    defaults = node.evaluate(
         """
     import { createServer } from 'node:http';
     const server = createServer();
     console.log(server.keepAliveTimeout, server.keepAliveTimeoutBuffer ?? 0);
     """
-    )
+    ).stdout
     assert defaults.split()[0] == "5000"
 
 

@@ -32,12 +32,6 @@ def output(snippet: str, *args: str) -> list[str]:
     return node.run(f"{TOPIC}/{snippet}", *args, timeout=60).stdout.splitlines()
 
 
-def javascript(source: str, timeout: float = 20) -> str:
-    done = node.evaluate(source, timeout)
-    assert done.code == 0, done.stderr
-    return done.stdout
-
-
 def client(url: str, path: str = "/", **options):
     """A WebSocket to an http URL; no pings of its own, no compression unless told."""
     options = {"compression": None, "ping_interval": None, "proxy": None} | options
@@ -59,15 +53,6 @@ def refused(url: str, path: str = "/", **options) -> int:
     with pytest.raises(InvalidStatus) as answer:
         client(url, path, **options)
     return answer.value.response.status_code
-
-
-def until(true, what: str, timeout: float = 20) -> float:
-    """Seconds until `true()` is."""
-    start = time.monotonic()
-    while not true():
-        assert time.monotonic() < start + timeout, f"never: {what}"
-        time.sleep(0.005)
-    return time.monotonic() - start
 
 
 @pytest.fixture
@@ -357,7 +342,7 @@ def test_two_bytes_end_the_naive_server_and_all_its_connections():
                 with Wire(server.port) as wire:
                     wire.send("raw ff00")
                 assert ended(one) == ended(two) == (1006, "")
-                until(lambda: not server.alive(), "the process ended")
+                process.until(lambda: not server.alive(), what="the process ended")
                 assert "WS_ERR_UNEXPECTED_RSV_2_3" in server.output()
 
 
@@ -420,7 +405,7 @@ def test_who_is_let_in_is_decided_before_the_socket_is_open(module):
 
 
 def test_a_ticket_opens_one_socket_once_and_soon():
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ createTickets }} from './{TOPIC}/tickets.mjs';
     let time = 0;
@@ -435,7 +420,7 @@ def test_a_ticket_opens_one_socket_once_and_soon():
     console.log(tickets.redeem(old), tickets.redeem(fresh).user);
     tickets.issue(session); // is swept by none: it is not old
     """
-    )
+    ).stdout
     assert seen.splitlines() == [
         "true 43",
         "ann undefined undefined",
@@ -487,12 +472,12 @@ def test_what_a_client_sends_while_its_token_is_checked_is_lost(module):
         with client(server.url) as peer:
             peer.send("first")
             peer.ping().wait(20)  # answered, so the message before it was read
-            until(lambda: passed(c), "the check is through")
+            process.until(lambda: passed(c), what="the check is through")
             peer.send("second")
             assert peer.recv(20) == "second"
     with node.serve(early) as server, server.client() as c, ThreadPoolExecutor(1) as pool:
         opening = pool.submit(client, server.url)
-        until(lambda: passed(c), "the check is through")
+        process.until(lambda: passed(c), what="the check is through")
         with opening.result() as peer:
             peer.send("first")
             assert peer.recv(20) == "first"
@@ -531,7 +516,7 @@ def test_a_user_has_so_many_sockets_and_no_more(module):
                 stack.enter_context(client(server.url))
                 return True
 
-        until(again, "a place was free again")
+        process.until(again, what="a place was free again")
         assert refused(server.url) == 429
 
 
@@ -571,7 +556,7 @@ def test_binary_comes_back_as_text_and_a_message_is_a_buffer():
         assert peer.recv(20) == sent
         peer.send("text")
         assert peer.recv(20) == "text"
-    seen = javascript(
+    seen = node.evaluate(
         """
     import { once } from 'node:events';
     import { WebSocket, WebSocketServer } from 'ws';
@@ -587,7 +572,7 @@ def test_binary_comes_back_as_text_and_a_message_is_a_buffer():
     peer.terminate();
     wss.close();
     """
-    )
+    ).stdout
     assert seen.splitlines() == ["true false false", "true false true"]
 
 
@@ -633,7 +618,7 @@ def test_a_server_with_a_limit_of_size_dies_of_a_message_above_it_and_of_no_json
                 with contextlib.suppress(ConnectionClosed):
                     peer.send(sent)
                 assert ended(other) == (1006, "")
-            until(lambda: not server.alive(), "the process ended")
+            process.until(lambda: not server.alive(), what="the process ended")
             assert error in server.output()
 
 
@@ -756,7 +741,9 @@ def silent_peer(tmp_path):
             log = stack.enter_context((tmp_path / "peer.log").open("wb"))
             child, token = process.start(argv, cwd=tmp_path, stdout=log, stderr=log)
             stack.callback(process.end, child, token, 0)
-            until(lambda: (tmp_path / "peer.log").read_text() == "open\n", "it is open")
+            process.until(
+                lambda: (tmp_path / "peer.log").read_text() == "open\n", what="it is open"
+            )
             child.send_signal(signal.SIGSTOP)
             return child.pid
 
@@ -783,7 +770,7 @@ def test_a_stopped_client_stays_listed_with_keepalive_and_goes_with_a_heartbeat(
         with client(server.url) as other:  # answers pings by itself
             silent_peer(server.url)
             assert online(c) == 2
-            until(lambda: online(c) == 1, "the stopped one was ended")
+            process.until(lambda: online(c) == 1, what="the stopped one was ended")
             other.ping().wait(20)  # and this one was not
 
 
@@ -796,8 +783,9 @@ def test_a_stopped_client_is_gone_after_one_to_two_heartbeats(silent_peer):
         with node.serve(f"{TOPIC}/presence.mjs", env=env) as server:
             with server.client() as c:
                 silent_peer(server.url)
-                took = until(lambda c=c: online(c) == 0, "it was ended")
-                found.append(took / interval)
+                began = time.monotonic()
+                process.until(lambda c=c: online(c) == 0, what="it was ended")
+                found.append((time.monotonic() - began) / interval)
     evidence.hold(
         f"{TOPIC}/heartbeats",
         found,
@@ -879,14 +867,14 @@ def test_server_close_waits_for_sockets_and_leave_ends_them(module):
     peer.terminate();
     console.log(await closed);
     """
-    assert javascript(waits).splitlines() == ["waits true", "closed"]
+    assert node.evaluate(waits).stdout.splitlines() == ["waits true", "closed"]
     with node.serve(f"{TOPIC}/echo.mjs") as server:
         with client(server.url) as polite, Wire(server.port) as rude:
             os.kill(server.pid, signal.SIGTERM)
             assert ended(polite)[0] == 1012
             assert rude.receive() == ("close", struct.pack(">H", 1012))
             assert rude.receive() is None  # it never answered: closeTimeout
-        until(lambda: not server.alive(), "the process ended by itself")
+        process.until(lambda: not server.alive(), what="the process ended by itself")
 
 
 def test_whoever_does_not_answer_the_close_is_ended_when_patience_is_over(module):
@@ -895,7 +883,7 @@ def test_whoever_does_not_answer_the_close_is_ended_when_patience_is_over(module
         os.kill(server.pid, signal.SIGTERM)
         assert rude.receive() == ("close", struct.pack(">H", 1012))
         assert rude.receive() is None
-        until(lambda: not server.alive(), "the process ended by itself")
+        process.until(lambda: not server.alive(), what="the process ended by itself")
 
 
 # --- slow consumers -----------------------------------------------------------------
@@ -934,7 +922,10 @@ def test_close_waits_behind_what_is_not_read_and_terminate_does_not(module):
     }
     wss.close();
     """
-    assert javascript(body).splitlines() == ["close true 2", "terminate false 3"]
+    assert node.evaluate(body).stdout.splitlines() == [
+        "close true 2",
+        "terminate false 3",
+    ]
 
 
 def test_send_ends_a_client_that_lags_too_far(module):
@@ -953,7 +944,7 @@ def test_send_ends_a_client_that_lags_too_far(module):
                 quick.receive()
                 return online(c) == 1
 
-            until(read_on, "the slow one was ended")
+            process.until(read_on, what="the slow one was ended")
             assert quick.receive()[0] == "binary"
 
 
@@ -1048,9 +1039,11 @@ def test_a_client_that_resumes_sees_every_message_once_through_a_rolling_restart
                     append(redis_server, str(sent))
                     sent += 1
 
-            until(lambda: subscribers(redis_server) == 2, "both workers listen")
+            process.until(
+                lambda: subscribers(redis_server) == 2, what="both workers listen"
+            )
             say(1)
-            until(lambda: seen() or say(1), "it follows")
+            process.until(lambda: seen() or say(1), what="it follows")
             sent_before = sent
             os.kill(server.pid, signal.SIGHUP)
             deadline = time.monotonic() + 30
@@ -1059,7 +1052,7 @@ def test_a_client_that_resumes_sees_every_message_once_through_a_rolling_restart
                 time.sleep(0.01)
             say(20)
             assert sent - sent_before > 30
-            until(lambda: seen()[-1] == str(sent - 1), "it has the last one")
+            process.until(lambda: seen()[-1] == str(sent - 1), what="it has the last one")
             assert seen() == [str(n) for n in range(int(seen()[0]), sent)]
         assert before.isdisjoint({pid(server.url) for _ in range(6)})  # all are new
 
@@ -1080,23 +1073,29 @@ def subscribers(redis) -> int:
 def test_the_naive_client_comes_back_and_has_missed_some(redis_server, tmp_path):
     with room(REDIS_URL=redis_server.url, WORKERS="1") as server:
         with follower(tmp_path, f"{server.url}/room", "client.naive.mjs") as seen:
-            until(lambda: len(seen()) >= 1, "it follows")  # the ready, without data
+            process.until(
+                lambda: len(seen()) >= 1, what="it follows"
+            )  # the ready, without data
             append(redis_server, "first")
-            until(lambda: "first" in seen(), "the first one")
+            process.until(lambda: "first" in seen(), what="the first one")
             os.kill(server.pid, signal.SIGHUP)
-            until(lambda: "done" in server.output(), "the worker is replaced")
-            until(lambda: subscribers(redis_server) == 1, "the new one listens")
+            process.until(
+                lambda: "done" in server.output(), what="the worker is replaced"
+            )
+            process.until(
+                lambda: subscribers(redis_server) == 1, what="the new one listens"
+            )
             append(redis_server, "missed")  # it waits 0.3 s before it comes back
-            until(lambda: seen().count("undefined") == 2, "it is back")
+            process.until(lambda: seen().count("undefined") == 2, what="it is back")
             append(redis_server, "last")
-            until(lambda: "last" in seen(), "the last one")
+            process.until(lambda: "last" in seen(), what="the last one")
             assert "missed" not in seen()
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_a_feed_replays_what_it_keeps_and_says_when_it_does_not(kind, redis_server):
     url = redis_server.url
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ createFeed }} from './{TOPIC}/feed.mjs';
     import {{ memoryLog, redisLog }} from './{TOPIC}/log.mjs';
@@ -1135,7 +1134,7 @@ def test_a_feed_replays_what_it_keeps_and_says_when_it_does_not(kind, redis_serv
     }}
     stop.abort();
     """
-    )
+    ).stdout
     assert seen.splitlines() == [
         "ready 0, event 1 a, event 2 b, event 3 c",
         "true",
@@ -1161,19 +1160,19 @@ def test_a_redis_that_lost_its_log_is_a_reset_and_then_it_goes_on(redis_server, 
                 time.sleep(0.02)
                 return any(text.isdigit() and int(text) > since for text in seen())
 
-            until(lambda: follows(0), "it follows")
+            process.until(lambda: follows(0), what="it follows")
             redis_server.stop()
             redis_server.start()
             # told on the same connection, or after it was closed with 1011
-            until(lambda: "reset" in seen(), "it was told")
-            until(lambda: subscribers(redis_server) == 1, "it listens again")
+            process.until(lambda: "reset" in seen(), what="it was told")
+            process.until(lambda: subscribers(redis_server) == 1, what="it listens again")
             before = n
-            until(lambda: follows(before), "it goes on")
+            process.until(lambda: follows(before), what="it goes on")
             assert seen().count("reset") == 1
 
 
 def test_a_ring_that_was_missed_is_made_up_for(redis_server):
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ redisLog }} from './{TOPIC}/log.mjs';
     import {{ Redis }} from 'ioredis';
@@ -1188,13 +1187,13 @@ def test_a_ring_that_was_missed_is_made_up_for(redis_server):
     other.disconnect();
     stop.abort();
     """
-    )
+    ).stdout
     assert json.loads(seen) == [{"seq": 1, "data": "quiet"}]
 
 
 def test_the_client_waits_a_random_time_that_grows_and_starts_again_after_success():
     """Uses the real client against servers that refuse; only the dice are loaded."""
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ createServer }} from 'node:http';
     import {{ once }} from 'node:events';
@@ -1231,7 +1230,7 @@ def test_the_client_waits_a_random_time_that_grows_and_starts_again_after_succes
     console.log(seen.join(), asked.map(String).join());
     server.close();
     """
-    )
+    ).stdout
     assert seen.splitlines() == [
         "true 5",
         "1,e.7 undefined,undefined,undefined,undefined,undefined,e.7,e.7",
@@ -1239,7 +1238,7 @@ def test_the_client_waits_a_random_time_that_grows_and_starts_again_after_succes
 
 
 def test_the_client_gives_up_a_connection_that_has_gone_quiet():
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ once }} from 'node:events';
     import {{ WebSocketServer }} from 'ws';
@@ -1258,7 +1257,7 @@ def test_the_client_gives_up_a_connection_that_has_gone_quiet():
     wss.clients.forEach((socket) => socket.terminate());
     wss.close();
     """
-    )
+    ).stdout
     assert seen == "3\n"
 
 
@@ -1322,7 +1321,7 @@ def test_a_live_app_without_dependencies_lets_nobody_in():
 
 
 def test_a_feed_whose_log_fails_ends_the_socket_so_that_it_comes_back():
-    seen = javascript(
+    seen = node.evaluate(
         f"""
     import {{ EventEmitter }} from 'node:events';
     import {{ createFeed }} from './{TOPIC}/feed.mjs';
@@ -1335,7 +1334,7 @@ def test_a_feed_whose_log_fails_ends_the_socket_so_that_it_comes_back():
     await feed.follow(socket);
     stop.abort();
     """
-    )
+    ).stdout
     assert seen.split() == ["feed", "away", "1011"]
 
 

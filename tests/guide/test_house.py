@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -159,14 +158,6 @@ def in_copy(copy: Path, *args: str, **env: str):
         )  # fmt: skip
 
 
-def until(condition, seconds: float, what: str):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
-    return result
-
-
 EDITS = (
     # page, file, what stands there, what is put in its place
     ("chapters", "docs/chapters/event-loop.md", "\n## How", "\nEdited page.\n\n## How"),
@@ -194,16 +185,16 @@ def test_serve_shows_edits_in_docs_snippets_notebooks_and_lab(copy):
 
     child, token = in_copy(copy, "-m", "lab", "serve", "--port", str(port))
     try:
-        until(lambda: shows("chapters", "</html>"), 60, "the site is served")
+        process.until(lambda: shows("chapters", "</html>"), 60, "the site is served")
         for page, path, old, new in EDITS:
             file = copy / path
             assert old in file.read_text("utf-8")
             file.write_text(file.read_text("utf-8").replace(old, new, 1), "utf-8")
             mark = re.search(r"Edited \w+\.", new)[0]
-            until(lambda: shows(page, mark), 60, f"{mark} on {page}")  # noqa: B023
+            process.until(lambda: shows(page, mark), 60, f"{mark} on {page}")  # noqa: B023
         os.kill(child.pid, signal.SIGTERM)  # this one alone, not its group
-        until(lambda: not process.survivors(token), 10, "the server is gone")
-    except AssertionError:
+        process.until(lambda: not process.survivors(token), 10, "the server is gone")
+    except TimeoutError:
         print((copy / "log").read_text("utf-8"))
         raise
     finally:
@@ -242,14 +233,16 @@ def test_a_killed_test_run_leaves_no_process_and_no_file(copy, workers):
     (copy / "tests" / "test_leaves.py").write_text(text)
     child, token = in_copy(copy, "-m", "pytest", "tests/test_leaves.py", f"-n{workers}")
     try:
-        until(lambda: marks.exists() and marks.read_text(), 30, "the server is up")
+        process.until(
+            lambda: marks.exists() and marks.read_text(), 30, "the server is up"
+        )
         pid, folder = (part.split("=")[1] for part in marks.read_text().split())
         assert psutil.pid_exists(int(pid)) and Path(folder).exists()
         os.kill(child.pid, signal.SIGKILL)
-        until(lambda: not psutil.pid_exists(int(pid)), 20, "Node is gone")
-        until(lambda: not Path(folder).exists(), 20, "the directory is gone")
-        until(lambda: not process.survivors(token), 20, "everything is gone")
-        until(
+        process.until(lambda: not psutil.pid_exists(int(pid)), 20, "Node is gone")
+        process.until(lambda: not Path(folder).exists(), 20, "the directory is gone")
+        process.until(lambda: not process.survivors(token), 20, "everything is gone")
+        process.until(
             lambda: not any((copy / "build" / "tmp").iterdir()), 20, "build/tmp is empty"
         )
     finally:

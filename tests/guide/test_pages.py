@@ -176,6 +176,9 @@ def entry(**changes):
 
 
 ORDER = "snippets/demo/order.mjs"
+DATED = '    source: "[a sheet](https://example.org/), version 2: it says so"'
+UNDATED = '    source: "[a sheet](https://example.org/)"'
+
 FAULTS = [
     # pages: embeds, fences, names
     ("embed-file", replace(PAGE, "demo/order.mjs:order", "demo/ordre.mjs:order")),
@@ -207,6 +210,8 @@ FAULTS = [
     ("claim-form", replace(PAGE, "id: ticks-first", "id: Ticks First")),
     ("claim-form", replace(PAGE, "verdict: wrong", "verdict: wrong\n    verdcit: wrong")),
     ("claim-form", replace(PAGE, "claim | Ticks come first", "claim")),
+    ("claim-form", replace(PAGE, "verdict: wrong", f"verdict: wrong\n{UNDATED}")),
+    ("claim-form", replace(PAGE, "verdict: wrong", f"verdict: right\n{DATED}")),
     ("claim-doubled", append(BLOCKS)),
     ("claim-unclosed", replace(PAGE, "More of it.\n///", "More of it.\n")),
     ("claim-number", replace(PAGE, "More of it.", "It took 12 ms.")),

@@ -205,7 +205,7 @@ def test_a_service_that_ends_by_itself_is_reported():
     with pytest.raises(ServiceError, match="Redis: ended by itself with -9"):
         with services.redis() as redis:
             os.kill(redis.pid, signal.SIGKILL)
-            _until(lambda: not redis.alive(), 10)
+            process.until(lambda: not redis.alive(), 10)
 
 
 @pytest.mark.parametrize("name", ["redis", "postgres", "prometheus", "nginx", "node"])
@@ -380,7 +380,7 @@ def test_a_proxy_can_prefer_the_upstream_with_fewer_requests(proxy, echo):
     service = proxy(upstreams, balance="least-connections")
     with socket.create_connection(("127.0.0.1", service.port)) as slow:
         slow.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        _until(lambda: any(httpx.get(url).json()["held"] for url in upstreams), 10)
+        process.until(lambda: any(httpx.get(url).json()["held"] for url in upstreams), 10)
         names = {httpx.get(service.url).json()["name"] for _ in range(4)}
         for url in upstreams:
             httpx.get(f"{url}/release")
@@ -416,7 +416,7 @@ def test_a_retried_request_kills_one_upstream_after_the_other(proxy, echo):
     upstreams = [echo("a"), echo("b")]
     assert httpx.get(proxy(upstreams, retry=True).url + "/dies").status_code == 502
     ports = [int(url.rsplit(":", 1)[1]) for url in upstreams]
-    _until(lambda: not any(map(listens, ports)), 10)
+    process.until(lambda: not any(map(listens, ports)), 10)
 
 
 UPGRADE = "GET %s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -576,7 +576,7 @@ def test_a_killed_run_leaves_no_process_and_no_file(tmp_path):
             argv, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, stdout=stdout
         )
     try:
-        _until(lambda: "ready" in out.read_text(), 60)
+        process.until(lambda: "ready" in out.read_text(), 60)
         lines = [line.split() for line in out.read_text().splitlines()[:-1]]
         roots = [psutil.Process(int(pid)) for pid, _ in lines]
         processes = [
@@ -584,15 +584,8 @@ def test_a_killed_run_leaves_no_process_and_no_file(tmp_path):
         ]
         assert len(processes) >= len(lines) >= 2
         os.kill(child.pid, signal.SIGKILL)
-        _until(lambda: not any(one.is_running() for one in processes), 20)
-        _until(lambda: not any(Path(folder).exists() for _, folder in lines), 20)
-        _until(lambda: not process.survivors(token), 20)
+        process.until(lambda: not any(one.is_running() for one in processes), 20)
+        process.until(lambda: not any(Path(folder).exists() for _, folder in lines), 20)
+        process.until(lambda: not process.survivors(token), 20)
     finally:
         process.end(child, token, grace=0)
-
-
-def _until(condition, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.02)

@@ -443,6 +443,34 @@ def test_the_ledger_is_complete_without_javascript(open_page):
     assert total == str(len(CLAIMS))
 
 
+def test_every_source_that_can_be_looked_up_is_listed_where_sources_are_wrong(
+    open_page,
+):
+    page = open_page("errata/", java_script_enabled=False)
+    listed = page.locator(".pn-erratum")
+    own = {claim.key.replace("/", "--"): claim for claim in CLAIMS if claim.source}
+    assert len(own) > 10
+    assert set(listed.evaluate_all("all => all.map(({ id }) => id)")) == set(own)
+    for name, claim in own.items():
+        one = page.locator(f"#{name}")
+        assert one.locator("a").first.get_attribute("href") == claim.source["url"]
+        assert one.locator(".pn-verdict").inner_text() == claim.options["verdict"]
+        assert one.locator(".pn-proofs li").count() >= 1
+
+
+def test_the_summary_has_every_answer_and_is_printed_on_two_pages(open_page):
+    page = open_page("summary/")
+    answers = page.locator(".pn-answers section")
+    assert answers.locator("h2 a:first-child").all_inner_texts() == [
+        pages.question(chapter) for chapter in TREE.chapters.values()
+    ]
+    for words in answers.locator("p").all_inner_texts():
+        assert 40 < len(words.split()) <= 90, words  # said aloud, 3 words a second
+    margin = dict.fromkeys(("top", "right", "bottom", "left"), "12mm")
+    printed = page.pdf(format="A4", margin=margin)
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 2
+
+
 def test_the_ledger_is_filtered_from_the_keyboard(open_page):
     page = open_page("ledger/")
     page.locator(".pn-counts a").last.focus()

@@ -92,7 +92,6 @@ console.log(JSON.stringify(judged));
 def judged(files: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
     """(place, expression, verdict) of each regular expression in (name, path) pairs."""
     done = node.evaluate(JUDGE % json.dumps(files), timeout=100)
-    assert done.code == 0, done.stderr
     return [tuple(one) for one in json.loads(done.stdout)]
 
 

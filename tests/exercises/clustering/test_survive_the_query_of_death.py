@@ -1,26 +1,15 @@
 """The checks of clustering/survive-the-query-of-death. A docstring is the hint that
 a learner reads when the check fails."""
 
-import time
-
 import httpx
 import psutil
 import pytest
 
-from lab import node
+from lab import node, process
 
 
 def workers(server) -> list[int]:
     return [one.pid for one in psutil.Process(server.pid).children()]
-
-
-def wait_for(condition, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def answers(server) -> bool:
@@ -52,14 +41,12 @@ def test_workers_answer_again_after_queries_of_death(attempt):
     have to do?"""
     with node.serve(attempt) as server:
         for count in range(4):
-            assert wait_for(lambda: answers(server), 5), (
-                f"nobody answers any more after {count} queries of death"
+            process.until(
+                lambda: answers(server), 5, f"an answer after {count} queries of death"
             )
             poison(server)
-        assert wait_for(lambda: answers(server), 5), (
-            "nobody answers any more after four queries of death"
-        )
-        assert wait_for(lambda: len(workers(server)) == 2, 10)
+        process.until(lambda: answers(server), 5, "an answer after four of them")
+        process.until(lambda: len(workers(server)) == 2, 10, "two workers again")
 
 
 @pytest.mark.fails_at_start
