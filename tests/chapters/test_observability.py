@@ -30,7 +30,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
 
-from lab import ROOT, SNIPPETS, evidence, figure, load, node, process, services
+from lab import ROOT, SNIPPETS, load, node, process, services
 
 TOPIC = "observability"
 SOURCE = "tests/chapters/test_observability.py"
@@ -41,19 +41,12 @@ TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PIPE = 65_536  # bytes that Linux keeps of a pipe that nobody reads
 
 
-def javascript(source: str, timeout: float = 20) -> str:
-    done = node.evaluate(source, timeout)
-    assert done.code == 0, done.stderr
-    return done.stdout
+def javascript(source: str) -> str:
+    return node.evaluate(source).stdout
 
 
-def until(condition, seconds: float = 20):
-    """Waits for a condition, and gives what it gave."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(process.POLL)
-    return found
+def lines_of(source: str) -> list[str]:
+    return javascript(source).splitlines()
 
 
 def logged(server, count: int, message: str | None = None) -> list[dict]:
@@ -65,7 +58,7 @@ def logged(server, count: int, message: str | None = None) -> list[dict]:
         found = [x for x in found if message in (None, x.get("msg"))]
         return found[:count] if len(found) >= count else None
 
-    return until(lines)
+    return process.until(lines)
 
 
 @pytest.fixture
@@ -402,7 +395,8 @@ def test_pinos_flush_calls_back_before_the_lines_are_written(tmp_path):
     for (let n = 0; n < 1000; n += 1) info({{ n }}, 'order placed');
     await promisify(logger.flush).call(logger);
     process.kill(process.pid, 'SIGKILL');
-    """
+    """,
+        code=None,
     )
     assert done.signal == 9
     assert file.read_text().count("\n") <= 1
@@ -419,9 +413,10 @@ def test_a_service_that_cannot_flush_ends_after_its_patience():
     const flush = () => new Promise((resolve) => setTimeout(resolve, 60_000));
     endOn('SIGTERM', { logger: console, server, flush, patience: 50 });
     process.kill(process.pid, 'SIGTERM');
-    """
+    """,
+        code=1,
     )
-    assert (done.code, done.stdout) == (1, "stopped\n")
+    assert done.stdout == "stopped\n"
 
 
 def test_the_throughput_program_brings_every_line_to_the_disk():
@@ -447,7 +442,7 @@ def test_a_line_break_in_a_field_or_a_query_forges_a_line_or_stays_in_its_field(
         user = f"ann\n{FORGED}"
         assert client.post("/signin", json={"user": user}).status_code == 401
         assert client.get("/search", params={"q": user}).status_code == 200
-        until(lambda: server.output().count("searched") == 1)
+        process.until(lambda: server.output().count("searched") == 1)
         lines = server.output().splitlines()
     assert lines.count(FORGED) == forged
     if not forged:
@@ -533,7 +528,7 @@ def leaks(path) -> dict[str, set[str]]:
             found[field] = {"answer"} if canary(field) in answer.text else set()
         metrics = client.get("/metrics").text
         assert "http_request_duration_seconds_count" in metrics
-        until(lambda: server.output().count('"msg":"request') >= len(FIELDS))
+        process.until(lambda: server.output().count('"msg":"request') >= len(FIELDS))
         for field, seen in found.items():
             if canary(field) in server.output():
                 seen.add("log")
@@ -759,7 +754,7 @@ def datadog_agent(tmp_path):
                 with contextlib.suppress(httpx.HTTPError):
                     return httpx.get(f"{url}/info").status_code == 200
 
-            until(answers, 60)
+            process.until(answers, 60)
             yield url
         finally:
             process.end(child, token, grace=5)
@@ -850,10 +845,6 @@ def two_ports(**env: str):
 
 def crew(workers: int = 2):
     return node.serve(f"{TOPIC}/crew.mjs", str(workers), env={"METRICS_PORT": "0"})
-
-
-def evaluated(source: str, timeout: float = 20) -> list[str]:
-    return javascript(source, timeout).splitlines()
 
 
 def promtool(*args, code: int = 0) -> str:
@@ -959,7 +950,7 @@ server.closeAllConnections();
 
 
 def test_an_error_and_a_client_that_hung_up_are_counted_as_what_they_are():
-    assert evaluated(FAULTS) == [
+    assert lines_of(FAULTS) == [
         "500",
         "http_requests_in_flight 1",
         "http_requests_in_flight 0",
@@ -977,7 +968,7 @@ def test_made_up_paths_and_customers_grow_the_naive_metrics_only(snippet, grows)
     metrics = node.resolve(
         f"{TOPIC}/{snippet.replace('metered', 'metrics')}.mjs"
     ).as_uri()
-    seen = evaluated(
+    seen = lines_of(
         f"""
     import {{ createApp }} from '{app}';
     import {{ createMetrics }} from '{metrics}';
@@ -1032,7 +1023,7 @@ const lag = (text) => Number(text.match(/^nodejs_eventloop_lag_max_seconds (.*)$
 
 @pytest.mark.claim("observability/lag-shows-every-block")
 def test_whoever_scrapes_second_does_not_see_the_lag_that_the_first_one_saw():
-    seen = evaluated(
+    seen = lines_of(
         LAG
         + """
     await wait(100);
@@ -1047,7 +1038,7 @@ def test_whoever_scrapes_second_does_not_see_the_lag_that_the_first_one_saw():
 
 @pytest.mark.claim("observability/lag-shows-every-block")
 def test_the_lag_metric_does_not_see_the_block_that_the_scrape_itself_is():
-    seen = evaluated(
+    seen = lines_of(
         LAG
         + """
     const { createMetrics } = await import('./observability/metrics.mjs');
@@ -1105,7 +1096,7 @@ server.closeAllConnections();
 
 
 def test_a_process_without_its_database_is_not_ready_but_live_and_so_is_one_that_leaves():
-    assert evaluated(HEALTH) == [
+    assert lines_of(HEALTH) == [
         '200 {"orders":"ok"}',
         '503 {"orders":"down"}',
         '503 {"orders":"down"}',
@@ -1154,7 +1145,9 @@ def test_the_sum_of_workers_falls_when_one_dies_and_its_series_alone_does_not(tm
         assert scrapes(url, 1) == [20]
         [first, second] = process_ids(server)
         os.kill(first, signal.SIGKILL)
-        until(lambda: len(process_ids(server)) == 2 and first not in process_ids(server))
+        process.until(
+            lambda: len(process_ids(server)) == 2 and first not in process_ids(server)
+        )
         assert second in process_ids(server)
         page = httpx.get(url).text
         assert requests_of(page) == 10
@@ -1199,7 +1192,7 @@ def test_the_page_of_all_workers_says_503_when_one_of_them_is_silent():
 
 @pytest.mark.claim("observability/average-of-p99s")
 def test_prom_client_averages_the_p99_of_workers():
-    seen = evaluated(
+    seen = lines_of(
         """
     import client from 'prom-client';
     const pages = await Promise.all([0.01, 1].map((seconds) => {
@@ -1242,62 +1235,13 @@ def test_the_snippets_estimate_is_prometheus_own(tmp_path):
     }
     series['b{le="+Inf"}'] = f"0 {len(seconds)}"
     theirs = expression(series, "histogram_quantile(0.99, sum by (le) (b))", 1, tmp_path)
-    ours, beyond = evaluated(
+    ours, beyond = lines_of(
         "import { estimate } from './observability/quantile.mjs';\n"
         f"console.log(estimate({json.dumps(seconds)}, {uppers}, 0.99));\n"
         f"console.log(estimate([7, 8, 9], {uppers}, 0.99));"
     )
     assert beyond == "1"  # whatever it was, it is the last bucket's edge
     assert float(ours) == pytest.approx(theirs, rel=1e-6)
-
-
-BUCKETS = """
-import { DEFAULT, TUNED, estimate, exact, latencies } from './observability/quantile.mjs';
-for (let median = 0.03; median < 0.2; median += 0.01) {
-  const seconds = latencies(5000, median, 1);
-  const p99 = exact(seconds, 0.99);
-  console.log([p99, estimate(seconds, DEFAULT, 0.99), estimate(seconds, TUNED, 0.99)]
-    .join(' '));
-}
-"""
-
-
-@pytest.mark.timing
-def test_the_error_of_default_buckets_and_of_tuned_ones():
-    rows = [tuple(map(float, line.split())) for line in evaluated(BUCKETS)]
-    true, default, tuned = (
-        [1000 * v for v in column] for column in zip(*rows, strict=True)
-    )
-    worst = [
-        max(100 * abs(e / t - 1) for e, t in zip(found, true, strict=True))
-        for found in (default, tuned)
-    ]
-    told = "largest error of the estimated p99, for medians of 30 to 200 ms"
-    for name, value, bounds in (
-        ("default", worst[0], {"above": 25}),
-        ("tuned", worst[1], {"below": 15}),
-    ):
-        what = f"{told}: {name} buckets"
-        evidence.hold(
-            f"{TOPIC}/bucket-error-{name}", value, "%", what, source=SOURCE, **bounds
-        )
-    drawing, axes = figure.plot()
-    axes.plot(true, true, color="#123456", lw=1)
-    axes.plot(true, default, marker="o", ms=4)
-    axes.plot(true, tuned, marker="s", ms=4)
-    axes.set(xlabel="exact p99, ms", ylabel="estimated p99, ms")
-    axes.text(220, 290, "default buckets", color=figure.SERIES[0], ha="right")
-    axes.text(360, 320, "tuned around 300 ms", color=figure.SERIES[1])
-    axes.text(true[-1], true[-1] - 30, "exact", ha="right", va="top")
-    figure.publish(
-        f"{TOPIC}/bucket-error",
-        drawing,
-        "Estimated against exact 99th percentile. The estimate from tuned buckets follows "
-        "the line of equality to 400 ms; the one from default buckets leaves it by up to "
-        f"{worst[0]:.0f} %, most where the truth lies just above an edge.",
-        {"exact ms": true, "default ms": default, "tuned ms": tuned},
-        source=SOURCE,
-    )
 
 
 # --- cardinality --------------------------------------------------------------------
@@ -1308,52 +1252,11 @@ def test_a_histogram_has_fourteen_series_for_each_value_of_a_label():
     assert (counted["values"], counted["series"]) == (10, 140)
 
 
-@pytest.mark.timing
-def test_a_scrape_costs_in_proportion_to_its_series():
-    values = [500, 5000, 10_000, 20_000]
-    runs = [
-        json.loads(node.run(f"{TOPIC}/cardinality.mjs", str(n)).stdout) for n in values
-    ]
-    assert [run["series"] for run in runs] == [14 * n for n in values]
-    each = [run["bytes"] / run["series"] for run in runs]
-    assert max(each) < 1.2 * min(each)  # bytes are linear
-    most = runs[-1]
-    megabytes = [run["bytes"] / 1e6 for run in runs]
-    what = "one scrape of a histogram labelled with 20 000 customers"
-    for name, value, unit, bounds in (
-        ("scrape-size", megabytes[-1], "MB", {"above": 10}),
-        ("scrape-blocks", most["blockedMs"], "ms", {"above": 200}),
-        ("scrape-per-thousand", 1000 * most["cpuMs"] / most["series"], "ms", {}),
-    ):
-        told = {
-            "scrape-size": f"size of {what}",
-            "scrape-blocks": f"how long the event loop stood still for {what}",
-            "scrape-per-thousand": "CPU time of a scrape for each thousand series",
-        }[name]
-        evidence.hold(f"{TOPIC}/{name}", value, unit, told, source=SOURCE, **bounds)
-    drawing, (left, right) = figure.plot(ncols=2)
-    thousands = [run["series"] / 1000 for run in runs]
-    left.plot(thousands, megabytes, marker="o")
-    left.set(xlabel="series, thousands", ylabel="a scrape, MB", ylim=(0, None))
-    cpu = [run["cpuMs"] for run in runs]
-    right.plot(thousands, cpu, marker="o", color=figure.SERIES[1])
-    right.set(xlabel="series, thousands", ylabel="CPU time of it, ms", ylim=(0, None))
-    figure.publish(
-        f"{TOPIC}/cardinality",
-        drawing,
-        "Size of a scrape and the CPU time it takes, against its series: both grow in "
-        "proportion. A histogram labelled with 20 000 customers has "
-        f"280 000 series, {megabytes[-1]:.0f} MB, and took {cpu[-1]:.0f} ms.",
-        {"series": [r["series"] for r in runs], "MB": megabytes, "CPU ms": cpu},
-        source=SOURCE,
-    )
-
-
 # --- coordinated omission -----------------------------------------------------------
 
 
 def test_the_stall_is_one_and_comes_after_the_first_request():
-    seen = evaluated(
+    seen = lines_of(
         """
     import { once } from 'node:events';
     import { monitorEventLoopDelay } from 'node:perf_hooks';
@@ -1373,46 +1276,6 @@ def test_the_stall_is_one_and_comes_after_the_first_request():
     """
     )
     assert seen == ["true"]
-
-
-@pytest.mark.claim("observability/load-test-p99")
-@pytest.mark.timing
-def test_a_closed_loop_hardly_sees_a_stall_of_a_second_that_the_open_loop_sees():
-    with node.serve(f"{TOPIC}/stall.mjs") as server:
-        found = load.closed_loop(f"{server.url}/orders", connections=5, seconds=2)
-    closed = max(1.0, found["latency"]["p99"])  # whole ms
-    assert found["latency"]["max"] > 900  # it was there
-    with node.serve(f"{TOPIC}/stall.mjs") as server:
-        answers = load.open_loop(f"{server.url}/orders", rate=50, seconds=2)
-    opened = 1000 * load.percentile(answers, 99)
-    told = "p99 while the server stands still for one second of two"
-    for name, value, unit, what, bounds in (
-        ("omission-closed", closed, "ms", f"{told}, five connections kept busy", {}),
-        ("omission-open", opened, "ms", f"{told}, fifty requests a second", {}),
-        ("omission-ratio", opened / closed, "×", f"{told}: open over closed loop",
-         {"above": 5}),
-    ):  # fmt: skip
-        evidence.hold(f"{TOPIC}/{name}", value, unit, what, source=SOURCE, **bounds)
-    came = [a.intended for a in answers]
-    waited = [1000 * a.latency for a in answers]
-    drawing, axes = figure.plot()
-    axes.plot(came, waited, ".", ms=5)
-    axes.axhline(closed, color=figure.SERIES[1])
-    axes.set(
-        xlabel="meant to be sent, s", ylabel="latency, ms", ylim=(0, None), xlim=(0, 2)
-    )
-    axes.text(2, closed + 25, "p99 of the closed loop", ha="right", va="bottom",
-              color=figure.SERIES[1])  # fmt: skip
-    figure.publish(
-        f"{TOPIC}/omission",
-        drawing,
-        "Latency of each request of an open loop by the time it was meant to be sent. All "
-        "who came during the stall of a second waited for the rest of it, a falling line "
-        f"from a second to nothing. The closed loop's p99, {closed:.0f} ms, lies at the "
-        "bottom.",
-        {"intended s": [round(x, 3) for x in came], "ms": [round(x, 1) for x in waited]},
-        source=SOURCE,
-    )
 
 
 # --- rules --------------------------------------------------------------------------
