@@ -3,9 +3,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomBytes } from 'node:crypto';
 
 const requests = new AsyncLocalStorage();
-const HEADER = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/;
+const HEADER = /^([\da-f]{2})-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})$/;
 
-/** W3C trace context. What is not one is nothing: a header is the client's. */
+/** W3C trace context. What is not one is nothing: clients write headers. */
 export function parse(header = '') {
   const [, version, trace, parent, flags] = HEADER.exec(header) ?? [];
   const zero = /^0+$/;

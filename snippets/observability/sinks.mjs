@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { pino } from 'pino';
 import winston from 'winston';
 
-/** Each takes a file, or 1 for standard output; writes level, time, fields and
- * message; and says when it is ready: the file open, the worker started. */
+/** Each takes a file, or 1 for standard output; writes level, time, fields,
+ * message; and says when it is ready: file open, worker started. */
 export const loggers = {
   'pino sync': (dest) => ofPino(pino.destination({ dest, sync: true })),
   'pino as it comes': (dest) => ofPino(pino.destination(dest)),
