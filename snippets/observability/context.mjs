@@ -13,7 +13,7 @@ export function parse(header = '') {
   return zero.test(trace) || zero.test(parent) ? null : { trace, flags };
 }
 
-/** The caller's trace goes on, or one begins; this request is a span of it. */
+/** The caller's trace goes on, or one begins; this request is its span. */
 export function traced(req, res, next) {
   const span = randomBytes(8).toString('hex');
   const begun = { trace: randomBytes(16).toString('hex'), flags: '00' };

@@ -21,7 +21,8 @@ const http = new HttpInstrumentation({
 export const sdk = new NodeSDK({
   serviceName: 'orders',
   autoDetectResources: false, // or it asks the cloud's metadata, by network
-  traceExporter: new otlp.OTLPTraceExporter(), // to OTEL_EXPORTER_OTLP_ENDPOINT
+  // to OTEL_EXPORTER_OTLP_ENDPOINT
+  traceExporter: new otlp.OTLPTraceExporter(),
   metricReaders: [], // left out, they are sent to the same endpoint
   instrumentations: [http, new express.ExpressInstrumentation()],
 });
