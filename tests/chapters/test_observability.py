@@ -229,18 +229,10 @@ def test_two_requests_at_once_share_an_id_that_is_kept_in_a_variable(
 def kept(logger: str, death: str, tmp_path, lines: int = 1000) -> int:
     """Whole lines in the file of a logger whose process dies after `lines`."""
     file = tmp_path / secrets.token_hex(4)
-    with file.open("wb") as out:
-        to_file = logger.startswith("pino") or logger == "winston file"
-        argv = [node.binary(), HERE / "deaths.mjs", logger, death, str(lines)]
-        argv += [file] if to_file else []
-        child, token = process.start(
-            argv, cwd=SNIPPETS, stdout=out, stderr=subprocess.DEVNULL
-        )
-        try:
-            assert process.wait(child, 20)
-        finally:
-            process.end(child, token, grace=0)
-    whole = [json.loads(line) for line in file.read_text().splitlines()]
+    own = [str(file)] if logger.startswith(("pino", "winston file")) else []
+    done = node.run(f"{TOPIC}/deaths.mjs", logger, death, str(lines), *own, code=None)
+    text = file.read_text() if own else done.stdout  # which is a file, too
+    whole = [json.loads(line) for line in text.splitlines()]
     assert [line["n"] for line in whole] == list(range(len(whole)))
     return len(whole)
 
