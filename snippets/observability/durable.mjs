@@ -1,3 +1,5 @@
+/* eslint-disable security/detect-non-literal-fs-filename --
+   the file is the argument that this program is about */
 // node durable.mjs LOGGER LINES FILE, with standard output to FILE as well
 // --8<-- [start:durable]
 import { once } from 'node:events';

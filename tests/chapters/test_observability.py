@@ -37,7 +37,7 @@ SOURCE = "tests/chapters/test_observability.py"
 HERE = SNIPPETS / TOPIC
 AGENTS = HERE / "agents"
 TEST_AGENT = ROOT / "tests/tools/ddapm/.venv/bin/ddapm-test-agent"
-TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "b7ad6b7169203331"
 PIPE = 65_536  # bytes that Linux keeps of a pipe that nobody reads
 
 
