@@ -158,6 +158,19 @@ def postgres_server():
 
 
 @pytest.fixture
+def prometheus_server():
+    """Starts Prometheus on what it is given, as lab.services.prometheus:
+    `prometheus_server(url, rules=path).until("up == 1")`."""
+    _skip_without("prometheus")
+    with contextlib.ExitStack() as stack:
+
+        def start(targets=(), **options):
+            return stack.enter_context(services.prometheus(targets, **options))
+
+        yield start
+
+
+@pytest.fixture
 def nginx_proxy():
     """Starts nginx in front of what it is given, as lab.services.proxy:
     `nginx_proxy(server.url, forwarded="overwrite").url`. For a test that is about

@@ -51,7 +51,10 @@ ANSWERS = ("holds", "fails", "unsteady", "not run")
 MEANINGS = ("answer", "proof")
 
 _SKIP = {"node_modules", ".venv", "_specimens", "__pycache__", ".ipynb_checkpoints"}
-_SUFFIXES = (".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".py", ".css")
+_CONFIG = (".py", ".yaml", ".yml")  # what a page may show besides JavaScript
+_SUFFIXES = (
+    ".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".css", *_CONFIG,
+)  # fmt: skip
 _FILES = ("mkdocs.yml", "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md")
 _TYPED = {
     "js", "javascript", "mjs", "cjs", "node", "ts", "typescript", "jsx",
@@ -59,7 +62,7 @@ _TYPED = {
 }  # fmt: skip
 
 EMBED = re.compile(r'^\s*--8<--\s+"([^"]*)"\s*$')
-MARKER = re.compile(r"^\s*//\s*--8<--\s*\[(start|end):([\w-]+)\]\s*$")
+MARKER = re.compile(r"^\s*(?://|#)\s*--8<--\s*\[(start|end):([\w-]+)\]\s*$")
 MEASURED = re.compile(r"\{measured ([^}\s]+)\}")
 # a claim's source that can be looked up
 SOURCE = re.compile(
@@ -278,6 +281,17 @@ class Tree:
             if name.count("/") and "/exercises/" not in name:
                 found[name] = parse_snippet(name, self.files[path])
         return found
+
+    @cached_property
+    def embeddable(self) -> dict[str, Snippet]:
+        """All that a page may embed by section: the snippets, and what stands beside
+        them in another language."""
+        others = {
+            path.removeprefix("snippets/"): self.files[path]
+            for path in self.under("snippets/", _CONFIG)
+        }
+        parsed = {name: parse_snippet(name, text) for name, text in others.items()}
+        return self.snippets | parsed
 
     @cached_property
     def exercises(self) -> dict[str, set[str]]:
@@ -696,7 +710,7 @@ def parse_snippet(path: str, text: str) -> Snippet:
 def parse_problems(tree: Tree) -> Iterator[Problem]:
     for page in tree.pages.values():
         yield from page.bad
-    for snippet in tree.snippets.values():
+    for snippet in tree.embeddable.values():
         yield from snippet.bad
 
 
@@ -714,7 +728,7 @@ def embeds(tree: Tree) -> Iterator[Problem]:
         if f"snippets/{item.file}" not in tree.files:
             near = [
                 name
-                for name in tree.snippets
+                for name in tree.embeddable
                 if Path(name).stem.split(".")[0] == Path(item.file).stem.split(".")[0]
             ]
             yield Problem(
@@ -726,7 +740,9 @@ def embeds(tree: Tree) -> Iterator[Problem]:
             continue
         if item.section:
             sections = (
-                tree.snippets[item.file].sections if item.file in tree.snippets else {}
+                tree.embeddable[item.file].sections
+                if item.file in tree.embeddable
+                else {}
             )
             if item.section not in sections:
                 yield Problem(
@@ -810,7 +826,7 @@ def _commands(
 
 
 def _length(tree: Tree, item: Embed) -> int:
-    snippet = tree.snippets.get(item.file)
+    snippet = tree.embeddable.get(item.file)
     if not snippet:
         return 0
     lines = (

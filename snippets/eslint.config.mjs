@@ -50,4 +50,15 @@ export default [
       'security/detect-object-injection': 'off',
     },
   },
+  {
+    // packages of their own, installed by `make heavy` only
+    files: ['observability/agents/*.mjs'],
+    rules: {
+      'n/no-missing-import': 'off',
+      'n/no-unsupported-features/node-builtins': [
+        'error',
+        { ignores: ['module.register'] }, // what the tracers' hooks are for
+      ],
+    },
+  },
 ];

@@ -45,6 +45,10 @@ $ node demo/order.mjs
 --8<-- "demo/order.mjs.out"
 ```
 
+```yaml
+--8<-- "demo/rules.yml:rule"
+```
+
 `#!js createApp()` with Express {version express}, see [claims](#on-trial),
 [home](../index.md#top) and [the notebook](../notebooks/demo.ipynb).
 """,
@@ -120,6 +124,7 @@ CLEAN = {
     "docs/evidence/demo.json": json.dumps(EVIDENCE),
     **{f"docs/evidence/demo/{name}.svg": SVG for name in PLOT_NAMES},
     "docs/assets/way.svg": SVG,
+    "snippets/demo/rules.yml": "# --8<-- [start:rule]\nup: 1\n# --8<-- [end:rule]\n",
     "snippets/demo/order.mjs": "// --8<-- [start:order]\nconsole.log('a');\n"
     "console.log('b');\n// --8<-- [end:order]\n",
     "snippets/demo/order.mjs.out": "a\nb\n",
@@ -198,6 +203,9 @@ FAULTS = [
     # pages: embeds, fences, names
     ("embed-file", replace(PAGE, "demo/order.mjs:order", "demo/ordre.mjs:order")),
     ("embed-section", replace(PAGE, "order.mjs:order", "order.mjs:odrer")),
+    ("embed-file", replace(PAGE, "rules.yml:rule", "rule.yml:rule")),
+    ("embed-section", replace(PAGE, "rules.yml:rule", "rules.yml:rul")),
+    ("section-unclosed", replace("snippets/demo/rules.yml", "# --8<-- [end:rule]\n", "")),
     ("embed-range", replace(PAGE, "order.mjs:order", "order.mjs:1:2")),
     ("section-unclosed", replace(ORDER, "// --8<-- [end:order]\n", "")),
     ("section-unopened", replace(ORDER, "// --8<-- [start:order]\n", "")),

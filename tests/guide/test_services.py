@@ -208,14 +208,17 @@ def test_a_service_that_ends_by_itself_is_reported():
             process.until(lambda: not redis.alive(), 10)
 
 
-@pytest.mark.parametrize("name", ["redis", "postgres", "nginx", "node"])
+@pytest.mark.parametrize("name", ["redis", "postgres", "prometheus", "nginx", "node"])
 def test_a_port_that_somebody_took_meanwhile_is_exchanged(name, monkeypatch, echo):
-    package = {"postgres": "postgresql", "nginx": "nginx"}.get(name)
+    package = {
+        "postgres": "postgresql", "nginx": "nginx", "prometheus": "prometheus",
+    }.get(name)  # fmt: skip
     if package and (why := services.missing(package)):
         pytest.skip(why)
     make = {
         "redis": services.redis,
         "postgres": services.postgres,
+        "prometheus": services.prometheus,
         "nginx": lambda: services.proxy(echo(), kind="nginx"),
         "node": lambda: services.proxy(echo(), kind="node"),
     }[name]
@@ -239,6 +242,81 @@ def test_a_port_that_is_taken_while_the_service_is_stopped_is_named(redis_server
         taken.listen()
         with pytest.raises(ServiceError, match=f"port {redis_server.port} is in use by"):
             redis_server.start()
+
+
+# --- Prometheus ----------------------------------------------------------------------
+
+METRICS = """
+import { createServer } from 'node:http';
+const server = createServer((req, res) => {
+  if (req.url !== '/metrics') return res.writeHead(404).end();
+  res.setHeader('Content-Type', 'text/plain; version=0.0.4');
+  return res.end('orders_total 3\\n');
+});
+process.once('SIGTERM', () => process.exit(0));
+server.listen(Number(process.env.PORT), '127.0.0.1', () =>
+  console.log(`listening on http://127.0.0.1:${server.address().port}`));
+"""
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    """The URL of a page with one metric."""
+    (tmp_path / "metrics.mjs").write_text(METRICS)
+    with node.serve(tmp_path / "metrics.mjs") as server:
+        yield f"{server.url}/metrics"
+
+
+def test_prometheus_has_scraped_its_targets_and_is_gone_afterwards(
+    prometheus_server, metrics, tmp_path
+):
+    rules = tmp_path / "rules.yml"
+    rules.write_text(
+        "groups: [{name: g, rules: [{record: twice, expr: 2 * orders_total}]}]"
+    )
+    with services.prometheus(metrics, rules=rules) as prometheus:
+        seen = prometheus.query("orders_total")
+        assert [one["value"] for one in seen] == [3]
+        assert seen[0]["metric"]["job"] == "orders"
+        assert prometheus.until("twice")[0]["value"] == 6
+        assert prometheus.rules()[0]["health"] == "ok"
+        assert prometheus.query("scalar(orders_total)") == [{"metric": {}, "value": 3}]
+        with pytest.raises(ServiceError, match="parse error"):
+            prometheus.query("sum(")
+        with pytest.raises(ServiceError, match="no answer to nothing .* it scrapes http"):
+            prometheus.until("nothing", 0.1)
+        processes = tree(prometheus)
+        # two at once: each has its own data
+        assert prometheus_server().query("orders_total") == []
+    assert_gone(processes, prometheus)
+
+
+def test_a_prometheus_that_was_stopped_comes_back_with_its_data(
+    prometheus_server, metrics
+):
+    service = prometheus_server(metrics)
+    url = service.url
+    service.stop()
+    assert not listens(service.port)
+    service.start()
+    assert service.url == url
+    assert service.until("orders_total")[0]["value"] == 3
+
+
+def test_what_prometheus_cannot_scrape_is_refused_in_one_line():
+    if why := services.missing("prometheus"):
+        pytest.skip(why)
+    with pytest.raises(ServiceError, match="'http://example.com:80/' is no target"):
+        with services.prometheus("http://example.com:80/"):
+            pytest.fail("it was started")
+
+
+def test_a_rule_that_prometheus_refuses_is_shown(prometheus_server, tmp_path):
+    (tmp_path / "rules.yml").write_text(
+        "groups: [{name: g, rules: [{record: a, expr: sum(}]}]"
+    )
+    with pytest.raises(ServiceError, match="(?s)ended with .*error loading rules"):
+        prometheus_server(rules=tmp_path / "rules.yml")
 
 
 # --- the proxy -----------------------------------------------------------------------
@@ -437,6 +515,7 @@ def test_a_missing_package_is_named(nothing_installed, echo, monkeypatch):
     for package, start in (
         ("nginx", lambda: services.nginx("http://127.0.0.1:1")),
         ("postgresql", services.postgres),
+        ("prometheus", services.prometheus),
     ):
         with pytest.raises(ServiceError, match=f"not installed .* install {package} "):
             with start():
@@ -455,7 +534,9 @@ def test_without_nginx_the_proxy_is_nodes(nothing_installed, echo):
         assert httpx.get(service.url).status_code == 200
 
 
-@pytest.mark.parametrize("fixture", ["nginx_proxy", "postgres_server"])
+@pytest.mark.parametrize(
+    "fixture", ["nginx_proxy", "postgres_server", "prometheus_server"]
+)
 def test_a_fixture_skips_by_name_when_its_package_is_missing(
     request, nothing_installed, fixture
 ):

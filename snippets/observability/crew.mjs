@@ -1,0 +1,36 @@
+// node observability/crew.mjs [WORKERS]: one page with all their metrics
+// --8<-- [start:crew]
+import cluster from 'node:cluster';
+import { createServer } from 'node:http';
+import { AggregatorRegistry } from 'prom-client';
+import { supervise } from '../clustering/respawn.mjs';
+import { serve } from '../clustering/worker.mjs';
+
+const { PORT = 3000, METRICS_PORT = 9464 } = process.env;
+if (cluster.isPrimary) {
+  const crew = supervise({ count: Number(process.argv[2] ?? 2), port: PORT });
+  const registry = new AggregatorRegistry();
+  const inside = createServer(async (req, res) => {
+    try {
+      const text = await registry.clusterMetrics(); // asks every worker
+      res.writeHead(200, { 'Content-Type': registry.contentType }).end(text);
+    } catch {
+      res.writeHead(503).end(); // one of them was silent for five seconds
+    }
+  }).listen(METRICS_PORT, '127.0.0.1');
+  process.once('SIGTERM', () => crew.stop());
+  process.once('SIGTERM', () => inside.close());
+  const port = await crew.ready;
+  console.log(`metrics on http://127.0.0.1:${inside.address().port}/metrics`);
+  console.log(`listening on http://127.0.0.1:${port}`);
+} else {
+  const { createApp } = await import('./metered.mjs');
+  const { createMetrics } = await import('./metrics.mjs');
+  const metrics = createMetrics();
+  // A series for each worker: a sum of counters would fall when one dies.
+  metrics.register.setDefaultLabels({ worker: cluster.worker.id });
+  AggregatorRegistry.setRegistries(metrics.register);
+  new AggregatorRegistry(); // has it answer the primary
+  serve({ createApp: () => createApp({ metrics }), port: PORT });
+}
+// --8<-- [end:crew]

@@ -1,0 +1,49 @@
+// --8<-- [start:request-log]
+import { STATUS_CODES } from 'node:http';
+import { pinoHttp } from 'pino-http';
+
+/** The pattern that a route was declared with, never the URL. */
+export const routeOf = (req) =>
+  req.route ? req.baseUrl + req.route.path : 'unmatched';
+
+/** One line a request, made of what comes from short lists. The URL, headers
+ * and bodies are the client's words, and not here. */
+export function requestLog({ logger }) {
+  const line = (req, res, { responseTime }) => ({
+    method: req.method,
+    route: routeOf(req),
+    status: res.statusCode,
+    ms: responseTime,
+  });
+  return pinoHttp({
+    logger,
+    wrapSerializers: false,
+    serializers: { req: () => undefined }, // its own: URL and all headers
+    customSuccessObject: line,
+    customErrorObject: (req, res, error, said) => line(req, res, said),
+    customSuccessMessage: () => 'request',
+    customErrorMessage: () => 'request',
+    customLogLevel: (req, res) => (res.statusCode < 500 ? 'info' : 'error'),
+  });
+}
+// --8<-- [end:request-log]
+
+// --8<-- [start:problems]
+/** The last middleware: the client learns a status, the log where to look. */
+export function problems({ logger }) {
+  const answer = (res, status) =>
+    res
+      .status(status)
+      .type('application/problem+json')
+      .json({ title: STATUS_CODES[status], status });
+
+  const unmatched = (req, res) => answer(res, 404);
+  const failed = (error, req, res, next) => {
+    if (res.headersSent) return next(error);
+    const theirs = error.expose && error.status < 500; // from the parser
+    if (!theirs) logger.error({ error }, 'request failed');
+    return answer(res, theirs ? error.status : 500);
+  };
+  return [unmatched, failed];
+}
+// --8<-- [end:problems]

@@ -1,0 +1,1446 @@
+"""What docs/chapters/observability.md says, run."""
+
+import base64
+import contextlib
+import gzip
+import http.server
+import itertools
+import json
+import os
+import random
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import check_jsonschema
+import httpx
+import jsonschema
+import psutil
+import pytest
+import yaml
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
+
+from lab import ROOT, SNIPPETS, load, node, process, services
+
+TOPIC = "observability"
+SOURCE = "tests/chapters/test_observability.py"
+HERE = SNIPPETS / TOPIC
+AGENTS = HERE / "agents"
+TEST_AGENT = ROOT / "tests/tools/ddapm/.venv/bin/ddapm-test-agent"
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "b7ad6b7169203331"
+PIPE = 65_536  # bytes that Linux keeps of a pipe that nobody reads
+
+
+def javascript(source: str) -> str:
+    return node.evaluate(source).stdout
+
+
+def lines_of(source: str) -> list[str]:
+    return javascript(source).splitlines()
+
+
+def logged(server, count: int, message: str | None = None) -> list[dict]:
+    """The first `count` lines that are JSON, once they are there: an answer may
+    arrive before the line about it is written."""
+
+    def lines():
+        found = [json.loads(x) for x in server.output().splitlines() if x[:1] == "{"]
+        found = [x for x in found if message in (None, x.get("msg"))]
+        return found[:count] if len(found) >= count else None
+
+    return process.until(lines)
+
+
+@pytest.fixture
+def module(tmp_path):
+    """Writes a module that serves a chapter's factory with other dependencies."""
+
+    def write(snippet: str, deps: str = "", before: str = ""):
+        path = tmp_path / f"served-{secrets.token_hex(4)}.mjs"
+        if not (packages := tmp_path / "node_modules").exists():
+            packages.symlink_to(SNIPPETS / "node_modules")
+        path.write_text(
+            f"import {{ createApp as create }} from '{(HERE / snippet).as_uri()}';\n"
+            f"{before}\n"
+            "export async function createApp(deps) {\n"
+            f"  return create({{ ...deps, {deps} }});\n}}\n"
+        )
+        return path
+
+    return write
+
+
+# --- two libraries, one line --------------------------------------------------------
+
+
+def test_pino_and_winston_print_the_same_line():
+    printed = javascript(
+        """
+    import { createPino, createWinston } from './observability/loggers.mjs';
+    const options = { context: () => ({ trace: 'abc' }), redact: ['token'] };
+    const order = { id: 'ord_1', status: 'paid', total: 799, version: 2, note: 'home' };
+    const error = Object.assign(new TypeError('no such card 4242'), { code: 'E_CARD' });
+    for (const create of [createPino, createWinston]) {
+      const logger = create(options);
+      logger.info({ order, token: 'secret' }, 'order placed');
+      logger.error({ error }, 'request failed');
+    }
+    """
+    )
+    lines = [json.loads(line) for line in printed.splitlines()]
+    renamed = [
+        {{"msg": "message", "timestamp": "time"}.get(key, key): line[key] for key in line}
+        for line in lines
+    ]
+    for line in renamed:
+        assert line.pop("time").endswith("Z")
+        if "error" in line:
+            frames = line["error"].pop("stack")
+            assert frames.startswith("TypeError: …\n    at ")
+    placed, failed = renamed[:2]
+    assert renamed[2:] == [placed, failed]
+    assert placed == {
+        "level": "info",
+        "service": "orders",
+        "trace": "abc",
+        "order": {"id": "ord_1", "status": "paid", "total": 799, "version": 2},
+        "token": "[redacted]",
+        "message": "order placed",
+    }
+    assert failed["error"] == {"type": "TypeError", "code": "E_CARD"}
+    assert "4242" not in printed
+
+
+# --- a request and its lines --------------------------------------------------------
+
+
+def test_every_line_of_a_request_has_its_trace_also_where_no_request_is_passed():
+    with node.serve(f"{TOPIC}/app.mjs") as server, server.client() as client:
+        headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+        order = {"items": [{"sku": "tea", "quantity": 1}], "note": "ring twice"}
+        answer = client.post("/orders", json=order, headers=headers)
+        assert answer.status_code == 201
+        assert client.get(answer.headers["Location"]).json() == answer.json()
+        assert client.get("/nothing").status_code == 404
+        kept, placed, read, nothing = logged(server, 4)
+    assert kept["msg"] == "order kept" and kept["order"]["id"] == answer.json()["id"]
+    assert kept["trace"] == placed["trace"] == TRACE
+    assert kept["span"] == placed["span"] != CALLER
+    said = {key: placed[key] for key in ("method", "route", "status")}
+    assert said == {"method": "POST", "route": "/orders", "status": 201}
+    assert (read["route"], read["status"]) == ("/orders/:id", 200)
+    assert (nothing["route"], nothing["status"]) == ("unmatched", 404)
+    assert len({TRACE, read["trace"], nothing["trace"]}) == 3
+    assert "ring twice" not in json.dumps([kept, placed, read])
+
+
+@pytest.mark.parametrize(
+    ("header", "trace"),
+    [
+        (f"00-{TRACE}-{CALLER}-01", TRACE),
+        (f"cc-{TRACE}-{CALLER}-00", TRACE),  # a later version is read as this one
+        (f"ff-{TRACE}-{CALLER}-01", None),
+        (f"00-{'0' * 32}-{CALLER}-01", None),
+        (f"00-{TRACE}-{'0' * 16}-01", None),
+        (f"00-{TRACE.upper()}-{CALLER}-01", None),
+        (f"00-{TRACE}-{CALLER}-01 \\n", None),
+        ("", None),
+    ],
+)
+def test_a_traceparent_is_taken_only_if_it_is_one(header, trace):
+    seen = javascript(
+        f"import {{ parse }} from './observability/context.mjs';\n"
+        f"console.log(JSON.stringify(parse({json.dumps(header)})));"
+    )
+    assert (json.loads(seen) or {}).get("trace") == trace
+
+
+def test_the_trace_goes_on_to_the_next_service():
+    seen = javascript(
+        f"""
+    import {{ inLogs, outgoing, traced }} from './observability/context.mjs';
+    const req = {{ headers: {{ traceparent: '00-{TRACE}-{CALLER}-01' }} }};
+    traced(req, {{}}, () => setTimeout(() => {{
+      console.log(outgoing().traceparent, inLogs().span);
+    }}, 1));
+    console.log(Object.keys(outgoing()).length, Object.keys(inLogs()).length);
+    """
+    )
+    outside, inside = seen.splitlines()
+    header, span = inside.split()
+    assert outside == "0 0"
+    assert header == f"00-{TRACE}-{span}-01" and span != CALLER
+
+
+# an insert goes on when a second one has come, so that two requests are under way
+MEET = """
+import { createPino } from '%s';
+import * as context from '%s';
+const logger = createPino({ context: context.inLogs });
+const both = Promise.withResolvers();
+let waiting = 0;
+const orders = {
+  async insert(order) {
+    waiting += 1;
+    if (waiting === 2) both.resolve();
+    await both.promise;
+    logger.info({ note: order.note }, 'order kept');
+    return { ...order, id: 'ord_1' };
+  },
+};
+"""
+
+
+@pytest.mark.parametrize(("version", "right"), [("context.naive", 1), ("context", 2)])
+def test_two_requests_at_once_share_an_id_that_is_kept_in_a_variable(
+    version, right, module
+):
+    before = MEET % ((HERE / "loggers.mjs").as_uri(), (HERE / f"{version}.mjs").as_uri())
+    path = module("app.mjs", "logger, context, orders", before)
+    ids = {"ann": TRACE, "bob": TRACE[::-1]}
+    with node.serve(path) as server, server.client() as client:
+
+        def place(name):
+            headers = {
+                "X-Request-Id": ids[name],
+                "traceparent": f"00-{ids[name]}-{CALLER}-01",
+            }
+            return client.post("/orders", json={"note": name}, headers=headers)
+
+        with ThreadPoolExecutor(2) as pool:
+            assert [a.status_code for a in pool.map(place, ids)] == [201, 201]
+        lines = logged(server, 2, "order kept")
+    assert sum(line["trace"] == ids[line["note"]] for line in lines) == right
+
+
+# --- what is left of a thousand lines -------------------------------------------------
+
+
+def kept(logger: str, death: str, tmp_path, lines: int = 1000) -> int:
+    """Whole lines in the file of a logger whose process dies after `lines`."""
+    file = tmp_path / secrets.token_hex(4)
+    own = [str(file)] if logger.startswith(("pino", "winston file")) else []
+    done = node.run(f"{TOPIC}/deaths.mjs", logger, death, str(lines), *own, code=None)
+    text = file.read_text() if own else done.stdout  # which is a file, too
+    whole = [json.loads(line) for line in text.splitlines()]
+    assert [line["n"] for line in whole] == list(range(len(whole)))
+    return len(whole)
+
+
+@pytest.mark.claim("observability/same-thing")
+@pytest.mark.parametrize("death", ["process.exit", "SIGKILL"])
+def test_at_exit_winston_keeps_a_line_in_its_file_and_pino_all(death, tmp_path):
+    assert kept("pino sync", death, tmp_path) == 1000
+    assert kept("winston file", death, tmp_path) <= 1
+    assert kept("winston console", death, tmp_path) == 1000  # its output is a file
+
+
+@pytest.mark.claim("observability/pino-is-synchronous")
+def test_pino_as_it_comes_holds_lines_back_and_sync_has_to_be_asked_for(tmp_path):
+    assert kept("pino as it comes", "process.exit", tmp_path) == 1000
+    assert kept("pino as it comes", "SIGKILL", tmp_path) <= 1
+    assert kept("pino sync", "SIGKILL", tmp_path) == 1000
+
+
+@pytest.mark.claim("observability/async-loses-nothing")
+def test_what_is_still_in_memory_dies_with_a_signal_and_not_with_an_exit(tmp_path):
+    for logger in ("pino async", "pino transport"):
+        assert kept(logger, "process.exit", tmp_path) == 1000
+        assert kept(logger, "throw", tmp_path) == 1000
+        assert kept(logger, "SIGTERM", tmp_path) < 100  # nobody handles it
+        assert kept(logger, "SIGKILL", tmp_path) < 100
+
+
+@contextlib.contextmanager
+def piped(*argv):
+    """Starts Node with a pipe for standard output that nobody reads yet."""
+    read, write = os.pipe()
+    child, token = process.start(
+        [node.binary(), *argv], cwd=SNIPPETS, stdout=write, stderr=subprocess.DEVNULL
+    )
+    os.close(write)
+    try:
+        yield child, read
+    finally:
+        process.end(child, token, grace=0)
+        os.close(read)
+
+
+def drained(read: int) -> bytes:
+    data = b""
+    while chunk := os.read(read, PIPE):
+        data += chunk
+    return data
+
+
+@pytest.mark.claim("observability/console-log-is-synchronous")
+@pytest.mark.parametrize("logger", ["console.log", "winston console"])
+def test_to_a_pipe_console_log_keeps_what_the_pipe_takes_and_to_a_file_all(
+    logger, tmp_path
+):
+    assert kept(logger, "process.exit", tmp_path, 5000) == 5000
+    with piped(HERE / "deaths.mjs", logger, "process.exit", "5000") as (child, read):
+        assert process.wait(child, 20)  # it does not wait for a reader
+        assert PIPE - 4096 < len(drained(read)) <= PIPE
+
+
+def test_to_a_pipe_pino_waits_for_the_reader_and_keeps_all():
+    with piped(HERE / "deaths.mjs", "pino sync", "SIGKILL", "5000") as (child, read):
+        first = os.read(read, 1)  # it is at it; the pipe is full a moment later
+        data = first + drained(read)
+        assert process.wait(child, 20)
+    assert data.count(b"\n") == 5000
+
+
+STUCK = """
+import { createServer } from 'node:http';
+import { loggers } from '%s';
+const { info, ready } = loggers['%s'](1);
+await ready;
+const server = createServer((req, res) => {
+  info({ note: 'x'.repeat(1000) }, 'request');
+  res.end('ok');
+});
+server.listen(0, '127.0.0.1', () =>
+  console.log(`listening on http://127.0.0.1:${server.address().port}/`));
+"""
+
+
+@pytest.mark.claim("observability/console-log-is-synchronous")
+@pytest.mark.parametrize(
+    ("logger", "answered"), [("pino sync", False), ("console.log", True)]
+)
+def test_a_log_collector_that_stops_reading_stops_whoever_writes_synchronously(
+    logger, answered, tmp_path
+):
+    file = tmp_path / "server.mjs"
+    file.write_text(STUCK % ((HERE / "sinks.mjs").as_uri(), logger))
+    with piped(file) as (_, read):
+        url = os.read(read, 200).decode().split()[-1]
+        with httpx.Client(base_url=url, timeout=3) as client:
+            count = 0
+            with contextlib.suppress(httpx.ReadTimeout):
+                for _ in range(150):  # kilobytes: more than twice the pipe
+                    client.get("/")
+                    count += 1
+    assert (count == 150) if answered else (30 < count < 70), count
+
+
+FLUSH = """
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { endOn, flushWinston } from './observability/%s';
+import { loggers } from './observability/sinks.mjs';
+const { info, logger, ready } = loggers['%s']('%s');
+await ready;
+const server = createServer().listen(0, '127.0.0.1');
+await once(server, 'listening');
+endOn('SIGTERM', { logger, server, flush: %s });
+for (let n = 0; n < 1000; n += 1) info({ n }, 'order placed');
+process.kill(process.pid, 'SIGTERM');
+"""
+
+
+@pytest.mark.parametrize("version", ["flush.naive", "flush"])
+def test_the_last_lines_are_flushed_at_sigterm_or_lost(version, tmp_path):
+    file = tmp_path / "log"
+    flush = "flushWinston"
+    source = FLUSH % (f"{version}.mjs", "winston file", file, flush)
+    if version == "flush.naive":
+        source = source.replace(", flushWinston", "").replace(", flush: flushWinston", "")
+    javascript(source)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    if version == "flush.naive":
+        assert len(lines) < 1000
+    else:
+        assert len(lines) == 1001 and lines[-1]["message"] == "stopped"
+
+
+def test_pino_is_flushed_by_an_exit_that_is_asked_for(tmp_path):
+    file = tmp_path / "log"
+    javascript(FLUSH % ("flush.mjs", "pino async", file, "undefined"))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(lines) == 1001 and lines[-1]["msg"] == "stopped"
+
+
+@pytest.mark.claim("observability/flush-calls-back-when-written")
+def test_pinos_flush_calls_back_before_the_lines_are_written(tmp_path):
+    file = tmp_path / "log"
+    done = node.evaluate(
+        f"""
+    import {{ promisify }} from 'node:util';
+    import {{ loggers }} from './observability/sinks.mjs';
+    const {{ info, logger, ready }} = loggers['pino as it comes']('{file}');
+    await ready;
+    for (let n = 0; n < 1000; n += 1) info({{ n }}, 'order placed');
+    await promisify(logger.flush).call(logger);
+    process.kill(process.pid, 'SIGKILL');
+    """,
+        code=None,
+    )
+    assert done.signal == 9
+    assert file.read_text().count("\n") <= 1
+
+
+def test_a_heap_snapshot_contains_the_secrets_that_the_process_had(tmp_path):
+    file = tmp_path / "heap"
+    javascript(
+        f"""
+    import {{ writeHeapSnapshot }} from 'node:v8';
+    globalThis.session = {{ token: ['canary', process.pid].join('-') }};
+    session.token = Buffer.from(session.token).toString();
+    writeHeapSnapshot('{file}');
+    """
+    )
+    assert '"canary-' in file.read_text()
+
+
+def test_a_callback_in_a_queue_of_ones_own_has_another_requests_context():
+    seen = lines_of(
+        """
+    import { AsyncResource } from 'node:async_hooks';
+    import { inLogs, traced } from './observability/context.mjs';
+    const queue = [];
+    const say = () => console.log(Object.keys(inLogs()).length);
+    traced({ headers: {} }, {}, () => queue.push(say, AsyncResource.bind(say)));
+    for (const callback of queue) callback();
+    """
+    )
+    assert seen == ["0", "2"]
+
+
+def test_a_service_that_cannot_flush_ends_after_its_patience():
+    done = node.evaluate(
+        """
+    import { once } from 'node:events';
+    import { createServer } from 'node:http';
+    import { endOn } from './observability/flush.mjs';
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const flush = () => new Promise((resolve) => setTimeout(resolve, 60_000));
+    endOn('SIGTERM', { logger: console, server, flush, patience: 50 });
+    process.kill(process.pid, 'SIGTERM');
+    """,
+        code=1,
+    )
+    assert done.stdout == "stopped\n"
+
+
+def test_the_throughput_program_brings_every_line_to_the_disk():
+    printed = node.run(f"{TOPIC}/throughput.mjs", "1000", "1", timeout=60).stdout
+    runs = [json.loads(line) for line in printed.splitlines()]
+    assert len(runs) == 7
+    for run in runs:
+        assert run["bytes"] > 100_000 and 0 < run["called"] < run["durable"]
+
+
+# --- lines that a client wrote --------------------------------------------------------
+
+FORGED = '{"level":"error","msg":"admin deleted all orders"}'
+
+
+@pytest.mark.parametrize(
+    ("version", "forged"), [("signin.naive.mjs", 2), ("signin.mjs", 0)]
+)
+def test_a_line_break_in_a_field_or_a_query_forges_a_line_or_stays_in_its_field(
+    version, forged
+):
+    with node.serve(f"{TOPIC}/{version}") as server, server.client() as client:
+        user = f"ann\n{FORGED}"
+        assert client.post("/signin", json={"user": user}).status_code == 401
+        assert client.get("/search", params={"q": user}).status_code == 200
+        process.until(lambda: server.output().count("searched") == 1)
+        lines = server.output().splitlines()
+    assert lines.count(FORGED) == forged
+    if not forged:
+        signin, search = (json.loads(line) for line in lines[-2:])
+        assert signin["user"] == search["q"] == user
+
+
+def test_node_itself_refuses_a_line_break_in_a_header():
+    with node.serve(f"{TOPIC}/signin.naive.mjs") as server:
+        with socket.create_connection(("127.0.0.1", server.port), 5) as raw:
+            raw.sendall(b"GET /search?q=a HTTP/1.1\r\nHost: x\r\nX-Id: a\n{\r\n\r\n")
+            assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert "searched" not in server.output()
+
+
+@pytest.mark.claim("observability/a-library-escapes")
+def test_whether_winston_escapes_a_line_break_is_its_formats_choice():
+    printed = javascript(
+        f"""
+    import winston from 'winston';
+    const {{ cli, combine, json, printf, simple, timestamp }} = winston.format;
+    const said = printf(({{ level, message }}) => `${{level}}: ${{message}}`);
+    for (const format of [simple(), said, combine(timestamp(), json())]) {{
+      const transports = [new winston.transports.Console()];
+      winston.createLogger({{ format, transports }}).info({json.dumps("a" + chr(10) + FORGED)});
+    }}
+    """
+    ).splitlines()
+    assert len(printed) == 5
+    assert printed.count(FORGED) == 2
+    assert json.loads(printed[-1])["message"] == f"a\n{FORGED}"
+
+
+# --- a secret in every field ----------------------------------------------------------
+
+REDACT = [
+    *("req.headers.authorization", "req.headers.cookie", "req.query.token"),
+    *("body.password", "*.password", "password"),
+]
+# a store whose errors quote their input, as those of many drivers do
+QUOTING = """
+const orders = {
+  get: async () => null,
+  insert: async (order) => {
+    if (order?.note) throw new Error(`cannot insert ${JSON.stringify(order)}`);
+    return { id: 'ord_1', status: 'open', version: 1 };
+  },
+};
+"""
+# `%s` is the secret
+FIELDS = {
+    "path": {"url": "/orders/%s"},
+    "query": {"url": "/orders/x?token=%s"},
+    "Authorization": {"headers": {"Authorization": "Bearer %s"}},
+    "Cookie": {"headers": {"Cookie": "session=%s"}},
+    "another header": {"headers": {"X-Api-Key": "%s"}},
+    "User-Agent": {"headers": {"User-Agent": "%s"}},
+    "trace headers": {"headers": {"traceparent": "%s", "X-Request-Id": "%s"}},
+    "password": {"content": '{"password": "%s"}'},
+    "nested field": {"content": '{"items": [{"card": {"number": "%s"}}]}'},
+    "field's name": {"content": '{"%s": 1}'},
+    "broken JSON": {"content": '{"password": %s'},
+    "error's message": {"content": '{"note": "%s"}'},
+}
+
+
+def canary(field: str) -> str:
+    return f"canary-4242-{list(FIELDS).index(field):04}"
+
+
+def leaks(path) -> dict[str, set[str]]:
+    """Where a secret is seen again that a client sent, by the field it sent it in."""
+    found = {}
+    with node.serve(path) as server, server.client() as client:
+        for field, sent in FIELDS.items():
+            request = json.loads(json.dumps(sent).replace("%s", canary(field)))
+            if "content" in sent:
+                request |= {"content": sent["content"].replace("%s", canary(field))}
+                request |= {"url": "/orders", "method": "POST"}
+                request["headers"] = {"Content-Type": "application/json"}
+            answer = client.request(**{"url": "/orders/x", "method": "GET", **request})
+            assert answer.status_code in (200, 201, 400, 404, 500), answer.text
+            found[field] = {"answer"} if canary(field) in answer.text else set()
+        metrics = client.get("/metrics").text
+        assert "http_request_duration_seconds_count" in metrics
+        process.until(lambda: server.output().count('"msg":"request') >= len(FIELDS))
+        for field, seen in found.items():
+            if canary(field) in server.output():
+                seen.add("log")
+            if canary(field) in metrics:
+                seen.add("metric")
+    return found
+
+
+# the hardened app, with metrics beside it as a second listener would have them
+MEASURED = (
+    """
+import express from '{}/express/index.js';
+import {{ createMetrics }} from '{}';
+const {{ measure, register }} = createMetrics();
+""".format(SNIPPETS / "node_modules", (HERE / "metrics.mjs").as_uri())
+    + QUOTING
+)
+
+
+@pytest.fixture
+def hardened(module):
+    path = module("app.mjs", "measure, orders", MEASURED)
+    text = path.read_text().replace("return create(", "const app = create(")
+    end = text.rindex("}")
+    path.write_text(
+        text[:end] + "const both = express();\n"
+        "both.get('/metrics', async (req, res) => res.send(await register.metrics()));\n"
+        "return both.use(app);\n}\n"
+    )
+    return path
+
+
+def test_a_secret_in_any_field_is_seen_again_in_the_naive_service(module):
+    found = leaks(module("app.naive.mjs", "orders", QUOTING))
+    assert all("log" in seen for seen in found.values())
+    assert {f for f, seen in found.items() if "answer" in seen} >= {"error's message"}
+    assert {f for f, seen in found.items() if "metric" in seen} == {"path"}
+
+
+def test_a_secret_in_any_field_is_seen_nowhere_in_the_hardened_one(hardened):
+    assert not any(leaks(hardened).values())
+
+
+@pytest.mark.claim("observability/redaction-hides-secrets")
+def test_redaction_hides_what_it_was_told_of_and_nothing_else(module):
+    path = module("app.naive.mjs", f"orders, redact: {json.dumps(REDACT)}", QUOTING)
+    hidden = {field for field, seen in leaks(path).items() if "log" not in seen}
+    assert hidden == {"Authorization", "Cookie", "password"}
+
+
+# --- traces and the vendors' agents -----------------------------------------------------
+
+
+def heavy(test):
+    """Marks a test that wants what `make heavy` installs."""
+    absent = not ((AGENTS / "node_modules").is_dir() and TEST_AGENT.exists())
+    why = "the agents of observability: not installed — run make heavy"
+    return pytest.mark.heavy(pytest.mark.skipif(absent, reason=why)(test))
+
+
+class Collector(http.server.ThreadingHTTPServer):
+    """Receives OTLP over HTTP: `spans`, and the `requests` they came with."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Receive)
+        self.spans: list[dict] = []
+        self.requests: list[tuple[str, dict]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Receive(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Collector
+
+    def do_POST(self):
+        self.server.requests.append((self.path, dict(self.headers)))
+        body = self._body()
+        if self.path == "/v1/traces":
+            request = ExportTraceServiceRequest.FromString(body)
+            for of_resource in request.resource_spans:
+                for scope in of_resource.scope_spans:
+                    self.server.spans += [
+                        _told(span, scope, of_resource.resource) for span in scope.spans
+                    ]
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _body(self) -> bytes:
+        """The exporter streams: there is no Content-Length, but chunks."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def log_message(self, *_args):
+        pass
+
+
+def _told(span, scope, resource) -> dict:
+    def values(attributes):
+        return {
+            a.key: getattr(a.value, a.value.WhichOneof("value") or "string_value")
+            for a in attributes
+        }
+
+    return {
+        "name": span.name,
+        "by": scope.scope.name.rpartition("-")[2],
+        "trace": span.trace_id.hex(),
+        "parent": span.parent_span_id.hex(),
+        "span": span.span_id.hex(),
+        "said": values(span.attributes),
+        "resource": values(resource.attributes),
+    }
+
+
+@pytest.fixture
+def collector():
+    with Collector() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+SECRET = "canary-4242"
+
+
+def traced(collector, preload, program=f"{TOPIC}/app.mjs") -> list[dict]:
+    """Serves a program with something loaded before it, asks twice, stops it: the
+    spans that were received by then."""
+    flags = ("--import", str(preload)) if preload else ()
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    with node.serve(program, flags=flags, env=env, ready=60, grace=10) as server:
+        with server.client(headers={"User-Agent": SECRET}) as client:
+            headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+            url = f"/orders?token={SECRET}"
+            assert client.post(url, json={}, headers=headers).status_code == 201
+            assert client.get(f"/orders/{SECRET}").status_code == 404
+    return collector.spans
+
+
+@heavy
+@pytest.mark.parametrize("version", ["otel.naive.mjs", "otel.mjs"])
+def test_the_spans_of_the_last_seconds_are_lost_or_flushed_at_shutdown(
+    version, collector
+):
+    spans = traced(collector, AGENTS / version)
+    if version == "otel.naive.mjs":
+        assert spans == []
+        return
+    assert {path for path, _ in collector.requests} == {"/v1/traces"}
+    headers = collector.requests[0][1]
+    # who reads as many bytes as Content-Length says reads none, and may answer 200
+    assert headers["Transfer-Encoding"] == "chunked" and "Content-Length" not in headers
+    placed = next(span for span in spans if span["name"] == "POST /orders")
+    assert (placed["trace"], placed["parent"]) == (TRACE, CALLER)
+    assert placed["said"]["http.response.status_code"] == 201
+    assert placed["resource"]["service.name"] == "orders"
+    handlers = [s for s in spans if s["said"].get("express.type") == "request_handler"]
+    assert {s["said"]["http.route"] for s in handlers} == {"/orders", "/orders/:id"}
+    assert SECRET not in json.dumps(spans)
+    # and no machine, process or cloud was looked up
+    assert set(placed["resource"]) == {
+        *("service.name", "telemetry.sdk.language"),
+        *("telemetry.sdk.name", "telemetry.sdk.version"),
+    }
+
+
+@heavy
+@pytest.mark.claim("observability/first-line-of-main")
+def test_a_tracer_that_is_imported_first_comes_too_late_in_es_modules(
+    collector, tmp_path
+):
+    packages = tmp_path / "node_modules"
+    packages.symlink_to(AGENTS / "node_modules")
+    (tmp_path / "otel.mjs").write_text((AGENTS / "otel.mjs").read_text())
+    program = tmp_path / "main.mjs"
+    program.write_text(
+        "import './otel.mjs';\n"
+        "import { createServer } from 'node:http';\n"
+        f"import {{ createApp }} from '{(HERE / 'app.mjs').as_uri()}';\n"
+        "const server = createServer(createApp());\n"
+        "server.listen(0, '127.0.0.1', () =>\n"
+        "  console.log(`listening on http://127.0.0.1:${server.address().port}`));\n"
+        "process.once('SIGTERM', () => {\n"
+        "  server.close();\n  server.closeIdleConnections();\n});\n"
+    )
+    late = [span["by"] for span in traced(collector, None, program)]
+    collector.spans.clear()
+    early = [span["by"] for span in traced(collector, AGENTS / "otel.mjs")]
+    print(late, early)
+    assert "express" in early and "express" not in late
+
+
+@contextlib.contextmanager
+def datadog_agent(tmp_path):
+    """Datadog's test agent on ports of its own: its URL."""
+    ports = []
+    for _ in range(3):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            ports.append(str(probe.getsockname()[1]))
+    argv = [TEST_AGENT, "--port", ports[0], "--otlp-http-port", ports[1]]
+    argv += ["--otlp-grpc-port", ports[2], "--web-ui-port", "0"]
+    with (tmp_path / "agent").open("wb") as log:
+        child, token = process.start(argv, cwd=tmp_path, stdout=log, stderr=log)
+        try:
+            url = f"http://127.0.0.1:{ports[0]}"
+
+            def answers():
+                with contextlib.suppress(httpx.HTTPError):
+                    return httpx.get(f"{url}/info").status_code == 200
+
+            process.until(answers, 60)
+            yield url
+        finally:
+            process.end(child, token, grace=5)
+
+
+@heavy
+@pytest.mark.claim("observability/one-or-the-other")
+def test_datadogs_tracer_sends_the_request_to_its_agent_and_its_ids_to_the_log(
+    tmp_path,
+):
+    with datadog_agent(tmp_path) as url:
+        env = {
+            "DD_TRACE_AGENT_URL": url,
+            "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+            "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+            "DD_TRACE_STARTUP_LOGS": "false",
+        }
+        flags = ("--import", str(AGENTS / "datadog.mjs"))
+        with node.serve(f"{TOPIC}/app.mjs", flags=flags, env=env, ready=60) as server:
+            with server.client() as client:
+                headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+                client.post(f"/orders?q={SECRET}", json={}, headers=headers)
+                client.get(f"/orders/{SECRET}")
+                lines = logged(server, 3)
+        spans = [
+            span for trace in httpx.get(f"{url}/test/traces").json() for span in trace
+        ]
+    requests = {s["resource"]: s for s in spans if s["name"] == "express.request"}
+    assert set(requests) == {"POST /orders", "GET /orders/:id"}
+    placed = requests["POST /orders"]
+    # 64 bits, decimal: the lower half of the trace of W3C
+    assert placed["trace_id"] == int(TRACE[16:], 16)
+    assert lines[0]["dd"]["trace_id"] == TRACE
+    assert lines[0]["trace"] == TRACE
+    # the URL is sent as it came, but for parameters that look like secrets
+    assert SECRET in requests["GET /orders/:id"]["meta"]["http.url"]
+
+
+@heavy
+@pytest.mark.claim("observability/one-or-the-other")
+def test_new_relics_agent_prints_in_serverless_mode_what_it_would_send():
+    env = {
+        "NEW_RELIC_SERVERLESS_MODE_ENABLED": "true",
+        "NEW_RELIC_NO_CONFIG_FILE": "true",
+        "NEW_RELIC_APP_NAME": "orders",
+        "NEW_RELIC_ACCOUNT_ID": "1",
+        "NEW_RELIC_TRUSTED_ACCOUNT_KEY": "1",
+        "NEW_RELIC_LOG_ENABLED": "false",
+    }
+    loader = (AGENTS / "node_modules/newrelic/esm-loader.mjs").as_uri()
+    flags = ("--import", loader, "--require", str(AGENTS / "node_modules/newrelic"))
+    done = node.run(f"{TOPIC}/agents/newrelic.mjs", env=env, flags=flags, timeout=60)
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    (payload,) = (line for line in printed if isinstance(line, list))
+    assert payload[1] == "NR_LAMBDA_MONITORING"
+    data = json.loads(gzip.decompress(base64.b64decode(payload[-1])))["data"]
+    metrics = [name["name"] for name, _ in data["metric_data"][3]]
+    assert "WebTransaction/Expressjs/GET//orders/:id" in metrics
+    assert any(m.startswith("Nodejs/Middleware/Expressjs/jsonParser") for m in metrics)
+
+
+# --- metrics: helpers -------------------------------------------------------------
+
+SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+
+
+def samples(text: str, name: str) -> list[tuple[dict, float]]:
+    """The series `name` of a page with metrics: labels and value of each."""
+    return [
+        (dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value))
+        for found, labels, value in SERIES.findall(text)
+        if found == name
+    ]
+
+
+def requests_of(text: str) -> float:
+    """How many requests a page with metrics counts, all routes together."""
+    return sum(v for _, v in samples(text, "http_request_duration_seconds_count"))
+
+
+def metrics_url(server) -> str:
+    return re.search(r"metrics on (http\S+)", server.output())[1]
+
+
+def two_ports(**env: str):
+    return node.serve(f"{TOPIC}/two-ports.mjs", env={"METRICS_PORT": "0", **env})
+
+
+def crew(workers: int = 2):
+    return node.serve(f"{TOPIC}/crew.mjs", str(workers), env={"METRICS_PORT": "0"})
+
+
+def promtool(*args, code: int = 0) -> str:
+    """What promtool prints; it must end with `code`."""
+    if why := services.missing("prometheus"):
+        pytest.skip(why)
+    done = subprocess.run(
+        ["promtool", *map(str, args)],
+        capture_output=True, text=True, check=False, timeout=30, cwd=HERE,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def expression(series: dict[str, str], expr: str, minute: int, tmp_path) -> float:
+    """The value of a PromQL expression over made-up series, one sample a minute, by
+    Prometheus's own engine: it is asked whether it is nothing, and says what it is."""
+    (tmp_path / "test.yml").write_text(
+        yaml.safe_dump(
+            {
+                "tests": [
+                    {
+                        "interval": "1m",
+                        "input_series": [
+                            {"series": name, "values": values}
+                            for name, values in series.items()
+                        ],
+                        "promql_expr_test": [
+                            {
+                                "expr": expr,
+                                "eval_time": f"{minute}m",
+                                "exp_samples": [{"labels": "{}", "value": -1}],
+                            }
+                        ],
+                    }
+                ]
+            }
+        )
+    )
+    said = promtool("test", "rules", tmp_path / "test.yml", code=1)
+    return float(re.search(r"got:.*?\} (\S+?)\"?$", said, re.MULTILINE)[1])
+
+
+# --- metrics ------------------------------------------------------------------------
+
+
+def test_a_request_is_counted_under_its_route_and_the_metrics_have_a_port_of_their_own():
+    with two_ports() as server, server.client() as c:
+        assert c.get("/orders/ord_1").json()["status"] == "paid"
+        assert c.get("/orders/ord_2").status_code == 404
+        assert c.get("/nonsense/17").status_code == 404
+        assert c.get("/livez").status_code == 200  # no traffic
+        assert c.get("/metrics").status_code == 404
+        url = metrics_url(server)
+        page = httpx.get(url)
+        assert httpx.get(url.replace("/metrics", "/orders/ord_1")).status_code == 404
+    assert page.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    found = {
+        (one["method"], one["route"], one["status"]): value
+        for one, value in samples(page.text, "http_request_duration_seconds_count")
+    }
+    assert found == {
+        ("GET", "/orders/:id", "200"): 1,
+        ("GET", "/orders/:id", "404"): 1,
+        ("any", "none", "404"): 2,
+    }
+    assert samples(page.text, "http_requests_in_flight") == [({}, 0)]
+    assert samples(page.text, "http_requests_in_flight_capacity") == [({}, 100)]
+    [(_, active)] = samples(page.text, "nodejs_eventloop_active_seconds_total")
+    assert active > 0
+
+
+FAULTS = """
+import { createApp } from './observability/metered.mjs';
+import { createMetrics } from './observability/metrics.mjs';
+import { once } from 'node:events';
+const metrics = createMetrics();
+const orders = { async get(id) {
+  if (id === 'ord_broken') throw new Error('no database');
+  if (id === 'ord_slow') await new Promise(() => {});
+  return null;
+} };
+const server = createApp({ metrics, orders }).listen(0, '127.0.0.1');
+await once(server, 'listening');
+const url = `http://127.0.0.1:${server.address().port}/orders`;
+console.log((await fetch(`${url}/ord_broken`)).status);
+const late = new AbortController();
+const slow = fetch(`${url}/ord_slow`, { signal: late.signal }).catch(() => {});
+const line = async (pattern) => (await metrics.register.metrics()).match(pattern)?.[0];
+const wait = async (pattern) => {
+  while (!(await line(pattern))) await new Promise((go) => setTimeout(go, 10));
+  return line(pattern);
+};
+console.log(await wait(/^http_requests_in_flight 1$/m));
+late.abort();
+await slow;
+console.log(await wait(/^http_requests_in_flight 0$/m));
+console.log(await line(/seconds_count{.*status="500".*/));
+console.log(await line(/seconds_count{.*status="499".*/));
+server.close();
+server.closeAllConnections();
+"""
+
+
+def test_an_error_and_a_client_that_hung_up_are_counted_as_what_they_are():
+    assert lines_of(FAULTS) == [
+        "500",
+        "http_requests_in_flight 1",
+        "http_requests_in_flight 0",
+        'seconds_count{method="GET",route="/orders/:id",status="500"} 1',
+        'seconds_count{method="GET",route="/orders/:id",status="499"} 1',
+    ]
+
+
+@pytest.mark.claim("observability/label-by-user")
+@pytest.mark.parametrize(
+    ("snippet", "grows"), [("metered.naive", True), ("metered", False)]
+)
+def test_made_up_paths_and_customers_grow_the_naive_metrics_only(snippet, grows):
+    app = node.resolve(f"{TOPIC}/{snippet}.mjs").as_uri()
+    metrics = node.resolve(
+        f"{TOPIC}/{snippet.replace('metered', 'metrics')}.mjs"
+    ).as_uri()
+    seen = lines_of(
+        f"""
+    import {{ createApp }} from '{app}';
+    import {{ createMetrics }} from '{metrics}';
+    import {{ once }} from 'node:events';
+    const metrics = createMetrics();
+    const server = createApp({{ metrics }}).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${{server.address().port}}`;
+    const count = async () => (await metrics.register.metrics())
+      .match(/^http_request_duration_seconds_count/gm)?.length ?? 0;
+    for (const round of [1, 2]) {{
+      for (let i = 0; i < 100; i += 1) {{
+        const headers = {{ 'X-Customer': `cus_${{round}}_${{i}}` }};
+        await (await fetch(`${{url}}/orders/ord_${{i}}?x=${{i}}`, {{ headers }})).text();
+        await (await fetch(`${{url}}/wp-admin/${{round}}/${{i}}`)).text();
+      }}
+      console.log(await count());
+    }}
+    server.close();
+    server.closeAllConnections();
+    """
+    )
+    assert seen == (["200", "400"] if grows else ["3", "3"])
+
+
+@pytest.mark.parametrize("snippet", ["metered.naive.mjs", "two-ports.mjs"])
+def test_a_stranger_reads_the_naive_shops_metrics_and_not_the_hardened_ones(snippet):
+    secret = "cus_ann@shop.test"
+    env = {"METRICS_PORT": "0"}
+    with node.serve(f"{TOPIC}/{snippet}", env=env) as server, server.client() as c:
+        c.get("/orders/ord_1", headers={"X-Customer": secret})
+        page = c.get("/metrics")
+        if "naive" in snippet:
+            assert page.status_code == 200 and secret in page.text
+            return
+        assert page.status_code == 404
+        assert "127.0.0.1" in metrics_url(server)
+        inside = httpx.get(metrics_url(server)).text
+        assert "/orders/:id" in inside and secret not in inside
+
+
+LAG = """
+import client from 'prom-client';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+const register = new client.Registry();
+client.collectDefaultMetrics({ register });
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const block = (ms) => { const end = performance.now() + ms; while (performance.now() < end); };
+const lag = (text) => Number(text.match(/^nodejs_eventloop_lag_max_seconds (.*)$/m)[1]);
+"""
+
+
+@pytest.mark.claim("observability/lag-shows-every-block")
+def test_whoever_scrapes_second_does_not_see_the_lag_that_the_first_one_saw():
+    seen = lines_of(
+        LAG
+        + """
+    await wait(100);
+    block(1000);
+    await wait(100);
+    console.log(lag(await register.metrics()) > 0.9);
+    console.log(lag(await register.metrics()) < 0.1);
+    """
+    )
+    assert seen == ["true", "true"]
+
+
+@pytest.mark.claim("observability/lag-shows-every-block")
+def test_the_lag_metric_does_not_see_the_block_that_the_scrape_itself_is():
+    seen = lines_of(
+        LAG
+        + """
+    const { createMetrics } = await import('./observability/metrics.mjs');
+    const active = createMetrics();
+    const busy = async () => Number((await active.register.metrics())
+      .match(/^nodejs_eventloop_active_seconds_total (.*)$/m)[1]);
+    // what a page of some megabytes does, at the moment when it does it: formatting
+    new client.Gauge({ name: 'z', help: 'z', registers: [register],
+      async collect() { await null; block(1000); } });
+    const own = monitorEventLoopDelay({ resolution: 10 });
+    own.enable();
+    await wait(100);
+    const before = await busy();
+    await register.metrics();
+    await wait(100);
+    console.log(own.max / 1e9 > 0.9, (await busy()) - before > 0.9);
+    console.log(lag(await register.metrics()) < 0.9);
+    """
+    )
+    assert seen == ["true true", "true"]
+
+
+# --- health -------------------------------------------------------------------------
+
+HEALTH = """
+import express from 'express';
+import { createHealth } from './observability/health.mjs';
+import { once } from 'node:events';
+const leaving = new AbortController();
+let database = async () => {};
+const checks = { orders: (options) => database(options) };
+const app = express();
+app.use(createHealth({ checks, leaving: leaving.signal, timeoutMs: 200 }));
+const server = app.listen(0, '127.0.0.1');
+await once(server, 'listening');
+async function ask(what) {
+  const url = `http://127.0.0.1:${server.address().port}/${what}`;
+  const answer = await fetch(url);
+  console.log(answer.status, await answer.text());
+}
+await ask('readyz');
+database = async () => { throw new Error('password=hunter2'); };
+await ask('readyz');
+database = () => new Promise(() => {}); // neither answers nor fails
+await ask('readyz');
+await ask('livez');
+database = async () => {};
+await ask('readyz');
+leaving.abort();
+await ask('readyz');
+await ask('livez');
+server.close();
+server.closeAllConnections();
+"""
+
+
+def test_a_process_without_its_database_is_not_ready_but_live_and_so_is_one_that_leaves():
+    assert lines_of(HEALTH) == [
+        '200 {"orders":"ok"}',
+        '503 {"orders":"down"}',
+        '503 {"orders":"down"}',
+        '200 {"status":"ok"}',
+        '200 {"orders":"ok"}',
+        '503 {"orders":"ok","process":"leaving"}',
+        '200 {"status":"ok"}',
+    ]
+
+
+# --- cluster ------------------------------------------------------------------------
+
+
+def scrapes(url: str, count: int) -> list[float]:
+    """What each of `count` scrapes counts, each over a connection of its own."""
+    return [requests_of(httpx.get(url).text) for _ in range(count)]
+
+
+@pytest.mark.claim("observability/each-worker-is-enough")
+def test_each_workers_own_counter_goes_backwards_and_the_sum_of_all_does_not():
+    with node.serve(f"{TOPIC}/crew.naive.mjs", "2") as server:
+        with server.client() as kept:  # one connection, so one worker
+            for _ in range(30):
+                kept.get("/orders/ord_1")
+        seen = scrapes(f"{server.url}/metrics", 6)
+        assert sorted(set(seen)) == [0, 30]
+        assert any(later < earlier for earlier, later in itertools.pairwise(seen))
+    with crew() as server:
+        url, seen = metrics_url(server), []
+        for _ in range(6):
+            with load.client(server.url) as c:
+                for _ in range(5):
+                    c.get("/orders/ord_1")
+            seen += scrapes(url, 1)
+        assert seen == [5, 10, 15, 20, 25, 30]
+        counts = samples(httpx.get(url).text, "http_request_duration_seconds_count")
+        assert {one["worker"]: value for one, value in counts} == {"1": 15, "2": 15}
+
+
+@pytest.mark.claim("observability/sum-of-workers-only-grows")
+def test_the_sum_of_workers_falls_when_one_dies_and_its_series_alone_does_not(tmp_path):
+    with crew() as server, load.client(server.url) as c:
+        for _ in range(20):
+            c.get("/orders/ord_1")
+        url = metrics_url(server)
+        assert scrapes(url, 1) == [20]
+        [first, second] = process_ids(server)
+        os.kill(first, signal.SIGKILL)
+        process.until(
+            lambda: len(process_ids(server)) == 2 and first not in process_ids(server)
+        )
+        assert second in process_ids(server)
+        page = httpx.get(url).text
+        assert requests_of(page) == 10
+        counts = samples(page, "http_request_duration_seconds_count")
+        assert [(one["worker"], value) for one, value in counts] == [("2", 10)]
+    # What Prometheus makes of it: 1 000 requests a worker and minute; after ten
+    # minutes worker 1 dies, 3 takes its place.
+    worker = 'r{worker="%d"}'
+    apart = {
+        worker % 1: "0+1000x9",
+        worker % 2: "0+1000x19",
+        worker % 3: "_x10 0+1000x9",
+    }
+    total = " ".join(
+        str(1000 * (minute + (minute if minute < 10 else minute - 10)))
+        for minute in range(20)
+    )
+    summed = expression({"r": total}, "sum(increase(r[4m]))", 11, tmp_path)
+    labelled = expression(apart, "sum(increase(r[4m]))", 11, tmp_path)
+    assert labelled < 9000  # 8 000 requests have come
+    assert summed > 14_000
+
+
+def process_ids(server) -> list[int]:
+    """The workers of a crew, oldest first."""
+    children = psutil.Process(server.pid).children()
+    return [one.pid for one in sorted(children, key=lambda one: one.create_time())]
+
+
+def test_the_page_of_all_workers_says_503_when_one_of_them_is_silent():
+    with crew() as server:
+        stuck = psutil.Process(process_ids(server)[0])
+        stuck.suspend()
+        try:
+            begun = time.monotonic()
+            assert httpx.get(metrics_url(server), timeout=20).status_code == 503
+            assert time.monotonic() - begun > 4.5
+        finally:
+            stuck.resume()
+        assert httpx.get(metrics_url(server), timeout=20).status_code == 200
+
+
+@pytest.mark.claim("observability/average-of-p99s")
+def test_prom_client_averages_the_p99_of_workers():
+    seen = lines_of(
+        """
+    import client from 'prom-client';
+    const pages = await Promise.all([0.01, 1].map((seconds) => {
+      const register = new client.Registry();
+      const name = 'nodejs_eventloop_lag_p99_seconds';
+      client.collectDefaultMetrics({ register });
+      const { aggregator } = register.getSingleMetric(name);
+      const gauge = { name, help: 'lag', type: 'gauge', aggregator };
+      return [{ ...gauge, values: [{ value: seconds, labels: {} }] }];
+    }));
+    const all = client.AggregatorRegistry.aggregate(pages);
+    console.log((await all.metrics()).split('\\n')[2]);
+    """
+    )
+    assert seen == ["nodejs_eventloop_lag_p99_seconds 0.505"]
+
+
+# --- quantiles ----------------------------------------------------------------------
+
+
+@pytest.mark.claim("observability/buckets-decide")
+def test_a_quantile_is_as_exact_as_its_bucket_and_an_average_of_quantiles_is_none():
+    said = dict(
+        line.split(": ")
+        for line in node.run(f"{TOPIC}/quantiles.mjs").stdout.splitlines()
+    )
+    ms = {name: float(value.removesuffix(" ms")) for name, value in said.items()}
+    assert abs(ms["buckets around the objective"] / ms["p99"] - 1) < 0.03
+    assert ms["default buckets"] / ms["p99"] > 1.25
+    assert ms["average of p99s"] < 0.6 * ms["p99 of the fleet"]
+    assert ms["fleet's average"] < 0.1 * ms["p99 of the fleet"]
+
+
+def test_the_snippets_estimate_is_prometheus_own(tmp_path):
+    uppers = [0.05, 0.1, 0.25, 0.5, 1]
+    draw = random.Random(1)
+    seconds = [draw.lognormvariate(-2.4, 0.5) for _ in range(1000)]
+    series = {
+        f'b{{le="{upper}"}}': f"0 {sum(s <= upper for s in seconds)}" for upper in uppers
+    }
+    series['b{le="+Inf"}'] = f"0 {len(seconds)}"
+    theirs = expression(series, "histogram_quantile(0.99, sum by (le) (b))", 1, tmp_path)
+    ours, beyond = lines_of(
+        "import { estimate } from './observability/quantile.mjs';\n"
+        f"console.log(estimate({json.dumps(seconds)}, {uppers}, 0.99));\n"
+        f"console.log(estimate([7, 8, 9], {uppers}, 0.99));"
+    )
+    assert beyond == "1"  # whatever it was, it is the last bucket's edge
+    assert float(ours) == pytest.approx(theirs, rel=1e-6)
+
+
+# --- cardinality --------------------------------------------------------------------
+
+
+def test_a_histogram_has_fourteen_series_for_each_value_of_a_label():
+    counted = json.loads(node.run(f"{TOPIC}/cardinality.mjs", "10").stdout)
+    assert (counted["values"], counted["series"]) == (10, 140)
+
+
+# --- coordinated omission -----------------------------------------------------------
+
+
+def test_the_stall_is_one_and_comes_after_the_first_request():
+    seen = lines_of(
+        """
+    import { once } from 'node:events';
+    import { monitorEventLoopDelay } from 'node:perf_hooks';
+    import { createApp } from './observability/stall.mjs';
+    const server = createApp({ afterMs: 1, stallMs: 800 }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const delay = monitorEventLoopDelay({ resolution: 10 });
+    delay.enable();
+    const url = `http://127.0.0.1:${server.address().port}/orders`;
+    for (let i = 0; i < 3; i += 1) {
+      await (await fetch(url)).text();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    console.log(delay.max > 700e6);
+    server.close();
+    server.closeAllConnections();
+    """
+    )
+    assert seen == ["true"]
+
+
+# --- rules --------------------------------------------------------------------------
+
+
+def test_the_rules_are_rules_and_each_alert_fires_and_is_silent_when_it_must():
+    assert "SUCCESS: 8 rules found" in promtool("check", "rules", "rules.yml")
+    promtool("check", "config", "--syntax-only", "prometheus.yml")
+    assert "SUCCESS" in promtool("test", "rules", "rules.test.yml")
+    rules = yaml.safe_load((HERE / "rules.yml").read_text())
+    alerts = {r["alert"] for g in rules["groups"] for r in g["rules"] if "alert" in r}
+    checks = yaml.safe_load((HERE / "rules.test.yml").read_text())["tests"]
+    asked = [
+        (one["alertname"], bool(one["exp_alerts"]))
+        for test in checks
+        for one in test["alert_rule_test"]
+    ]
+    assert {name for name, fires in asked if fires} == alerts
+    assert {name for name, fires in asked if not fires} == alerts
+
+
+@pytest.mark.claim("observability/check-rules-is-a-test")
+def test_a_ratio_that_is_always_one_passes_the_check_and_fails_the_test(tmp_path):
+    assert "SUCCESS" in promtool("check", "rules", "rules.naive.yml")
+    shutil.copy(HERE / "rules.naive.yml", tmp_path / "rules.yml")
+    test = yaml.safe_load((HERE / "rules.test.yml").read_text())
+    [quiet] = [t for t in test["tests"] if t["name"] == "one in a hundred fails"]
+    quiet["alert_rule_test"] = [
+        one for one in quiet["alert_rule_test"] if one["alertname"] == "ManyErrors"
+    ]
+    test["tests"] = [quiet]
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    said = promtool("test", "rules", tmp_path / "test.yml", code=1)
+    assert "FAILED" in said and "ManyErrors" in said
+
+
+def test_the_first_error_of_a_kind_is_no_increase_unless_the_series_was_there(tmp_path):
+    # the third minute brings the first failure, seen as a series that is 1
+    born = expression({"e": "_ _ _ 1 1 1"}, "sum(increase(e[5m]))", 5, tmp_path)
+    there = expression({"e": "0 0 0 1 1 1"}, "sum(increase(e[5m]))", 5, tmp_path)
+    assert (born, there) == (0, 1)
+
+
+def test_the_metrics_of_the_guide_pass_promtool_and_prom_clients_defaults_do_not():
+    if why := services.missing("prometheus"):
+        pytest.skip(why)
+    with two_ports() as server, server.client() as c:
+        c.get("/orders/ord_1")
+        page = httpx.get(metrics_url(server)).text
+    own = [
+        line for line in page.splitlines(keepends=True)
+        if re.match(r"(# \w+ )?(http_|nodejs_eventloop_active)", line)
+    ]  # fmt: skip
+    for text, code in (("".join(own), 0), (page, 3)):
+        done = subprocess.run(
+            ["promtool", "check", "metrics"], input=text,
+            capture_output=True, text=True, check=False, timeout=30,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert ("process_cpu" in done.stderr or "nodejs_" in done.stderr) is (code == 3)
+
+
+# --- Prometheus and Grafana ---------------------------------------------------------
+
+
+def panels() -> dict[str, str]:
+    """The dashboard's queries by title."""
+    dashboard = json.loads((HERE / "grafana/dashboard.json").read_text())
+    return {
+        panel["title"]: target["expr"]
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", [])
+    }
+
+
+def test_the_dashboard_is_what_its_program_makes():
+    done = subprocess.run(
+        [sys.executable, HERE / "grafana/dashboard.py"],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == (HERE / "grafana/dashboard.json").read_text()
+    assert len(panels()) == 7
+
+
+def test_prometheus_scrapes_the_shop_and_answers_every_query_of_dashboard_and_rules(
+    prometheus_server,
+):
+    with two_ports() as server, server.client() as c:
+        url = metrics_url(server)
+        prometheus = prometheus_server(url, rules=HERE / "rules.yml")
+        assert prometheus.query("up")[0]["value"] == 1
+        done = threading.Event()
+
+        def customers():
+            while not done.is_set():
+                c.get("/orders/ord_1")
+                c.get("/orders/ord_2")
+                done.wait(0.02)
+
+        busy = threading.Thread(target=customers)
+        busy.start()
+        try:
+            for title, expr in panels().items():
+                expr = expr.replace("$__rate_interval", "1m")
+                assert prometheus.until(expr), title
+            # NaN, 0 of 0 requests, is not equal to itself
+            ratio = "job:requests_bad:ratio_rate5m"
+            [bad] = prometheus.until(f"{ratio} == {ratio}")
+            assert bad["metric"]["job"] == "orders" and -0.01 < bad["value"] < 1
+        finally:
+            done.set()
+            busy.join()
+        rules = prometheus.rules()
+        assert {one["health"] for one in rules} == {"ok"}
+        states = {one["name"]: one["state"] for one in rules if "state" in one}
+        assert len(states) == 6 and states["NotScraped"] == "inactive"
+    prometheus.until('ALERTS{alertname="NotScraped", alertstate="pending"}')
+    assert prometheus.query("up")[0]["value"] == 0
+
+
+def test_the_compose_file_is_valid_and_what_it_mounts_is_there():
+    bundled = Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor"
+    schema = json.loads((bundled / "compose-spec.json").read_text("utf-8"))
+    composed = yaml.safe_load((HERE / "compose.yaml").read_text("utf-8"))
+    jsonschema.validate(composed, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"services": {"orders": {"imgae": "node"}}}, schema)
+    composed = composed["services"]
+    for name, service in composed.items():
+        assert re.search(r":v?\d+\.\d+\.\d+", service["image"]), name
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        for mount in service["volumes"]:
+            source, _target, mode = mount.split(":")
+            assert (HERE / source).exists(), mount
+            assert mode == "ro"
+    [scrape] = yaml.safe_load((HERE / "prometheus.yml").read_text())["scrape_configs"]
+    [target] = scrape["static_configs"][0]["targets"]
+    host, port = target.split(":")
+    assert composed[host]["environment"]["METRICS_PORT"] == int(port)
+    provisioning = HERE / "grafana/provisioning"
+    [source] = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"].split("//")[1].split(":")[0] in composed
+    dashboard = json.loads((HERE / "grafana/dashboard.json").read_text())
+    used = {p["datasource"]["uid"] for p in dashboard["panels"] if p["type"] != "row"}
+    assert used == {source["uid"]}
+    [provider] = yaml.safe_load((provisioning / "dashboards/orders.yml").read_text())[
+        "providers"
+    ]
+    path = provider["options"]["path"]
+    assert any(f":{path}/" in mount for mount in composed["grafana"]["volumes"])
