@@ -516,7 +516,7 @@ def test_the_keyboard_gets_everywhere_and_shows_where_it_is(open_page):
     page.keyboard.press("Tab")
     assert "md-skip" in page.evaluate("document.activeElement.className")
     stops = []
-    for _ in range(40):
+    for _ in range(60):
         page.keyboard.press("Tab")
         stops.append(
             page.evaluate(
