@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import ROOT, browser, process, services
+from lab import ROOT, browser, evidence, process, services
 
 NO_SKIP = "GUIDE_NO_SKIP"
 _container = contextlib.ExitStack()  # of the folder that this run writes to
@@ -52,7 +52,12 @@ def topic_of(item) -> str | None:
     return None
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config, items):
+    if os.environ.get(evidence.RECORD):
+        for item in items:
+            if item.get_closest_marker("records"):
+                item.add_marker(pytest.mark.timing)
     if (topic := config.getoption("--topic")) is None:
         return
     others = [item for item in items if topic_of(item) != topic]

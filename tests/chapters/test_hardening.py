@@ -33,11 +33,6 @@ ANN = {"email": "ann@shop.test", "password": "correct horse"}
 BOB = {"email": "bob@shop.test", "password": "battery staple"}
 # The proxy connects from 127.0.0.2, see lab.services.
 PROXY = "127.0.0.2"
-# Exact, so these run with the others; `make evidence` runs what is timed, and there
-# they are among that, since they record a figure.
-EXACT = (
-    pytest.mark.timing if os.environ.get(evidence.RECORD) else pytest.mark.topic(TOPIC)
-)
 
 
 def uri(snippet: str) -> str:
@@ -862,7 +857,7 @@ def test_helmets_policy_runs_what_our_own_site_serves_and_the_nonce_nothing(forg
             assert [ran(look(note)) for note in some] == expected, policy
 
 
-@pytest.mark.timing
+@pytest.mark.records
 def test_thirty_payloads_in_chromium_by_policy(forgotten):
     """Exact counts; here since it records a figure, and takes its time."""
     rows = {}
@@ -1035,7 +1030,7 @@ def suites(port: int) -> dict[str, list[str]]:
 WEAK = re.compile(r"RC4|3DES|DES_CBC|NULL|EXPORT|anon|MD5")
 
 
-@pytest.mark.timing
+@pytest.mark.records
 @pytest.mark.claim("hardening/node-tls-is-weak")
 def test_sslyze_finds_nothing_old_in_nodes_own_https_and_much_in_the_naive_one(tmp_path):
     found = {}
@@ -1361,7 +1356,7 @@ def leaks(app, folder: Path, canary: str, snippet: str, env, flags) -> dict[str,
     }
 
 
-@EXACT
+@pytest.mark.records
 @pytest.mark.claim("hardening/environment-is-safe")
 def test_where_a_planted_secret_turns_up(app, tmp_path):
     # the program text must not contain it, or it would be found everywhere
@@ -1496,7 +1491,7 @@ SPELLINGS = {
 }
 
 
-@EXACT
+@pytest.mark.records
 @pytest.mark.claim("hardening/check-the-host")
 def test_how_the_own_machine_is_reached_past_four_checks_of_a_url():
     said = javascript(
@@ -1670,7 +1665,7 @@ def folder(tmp_path):
     return root
 
 
-@EXACT
+@pytest.mark.records
 @pytest.mark.claim("hardening/join-contains")
 def test_which_ways_of_a_path_lead_out_of_the_folder(app, folder):
     names = {
@@ -1894,7 +1889,7 @@ def test_settings_make_everybody_an_admin_and_the_flag_stops_one_of_two(
 # --- the permission model -----------------------------------------------------------
 
 
-@EXACT
+@pytest.mark.records
 @pytest.mark.claim("hardening/permission-model-sandboxes")
 def test_what_the_permission_model_stops_and_what_it_does_not(tmp_path):
     for name in ("inside", "outside"):

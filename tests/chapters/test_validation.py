@@ -723,9 +723,8 @@ def test_chromium_shows_the_whole_corpus_as_text_without_any_policy(tab, app):
         assert seen["elements"] == 7 + 2 * bool(want["link"]) + len(want["tags"]) - 1
 
 
-@pytest.mark.timing
+@pytest.mark.records
 def test_what_payloads_do_in_chromium_by_encoding_and_policy(tab, app):
-    """Counts; here since it records a figure, and takes its time."""
     rows = {}
     for page, csp in (
         ("naive", "''"), ("naive", "safe.CSP"), ("safe", "''"), ("safe", "safe.CSP")
