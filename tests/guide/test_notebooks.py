@@ -116,9 +116,10 @@ def test_a_server_that_a_notebook_forgets_ends_with_its_kernel(tmp_path):
     forgotten = (
         "server = node.serve('event-loop/login.mjs').__enter__(); print(server.pid)"
     )
-    done = run(tmp_path, SETUP, forgotten)
+    book = write(tmp_path, SETUP, forgotten)
+    done = run(book)
     assert done.returncode == 0, done.stdout
-    cells = json.loads((tmp_path / "book.ipynb").read_text())["cells"]
+    cells = json.loads(book.read_text())["cells"]
     assert not psutil.pid_exists(int("".join(cells[-1]["outputs"][0]["text"])))
 
 
