@@ -121,9 +121,9 @@ class Ledger(Block):
         element(element(row, "td"), "span", "pn-verdict", verdict)
         said = element(row, "td")
         heard = element(said, "a", "pn-heard")
-        heard.set("href", f"chapters/{claim.topic}.md#claim-{claim.options['id']}")
+        heard.set("href", _place(claim))
         element(heard, "q", text=claim.heard)
-        element(said, "p", text=_from_root(pages.finding(claim)))
+        element(said, "p", text=_from_root(pages.finding(claim), claim.topic))
         proof = element(row, "td", "pn-note")
         listed = element(proof, "ul")
         for sentence, path, line in tests(claim):
@@ -178,10 +178,10 @@ class Errata(Block):
         found = element(section, "p")
         element(found, "span", "pn-verdict", verdict)
         found[0].tail = " "
-        element(found, "span", text=_from_root(pages.finding(claim)))
+        element(found, "span", text=_from_root(pages.finding(claim), claim.topic))
         proof = element(section, "p", "pn-note")
         link = element(proof, "a", text=pages.title(tree().chapters[claim.topic]))
-        link.set("href", f"chapters/{claim.topic}.md#claim-{claim.options['id']}")
+        link.set("href", _place(claim))
         listed = element(section, "ul", "pn-proofs")
         add_proofs(listed, claim, self.config["repo_url"])
 
@@ -200,7 +200,7 @@ class Answers(Block):
             head = element(section, "h2")
             element(head, "a", text=pages.question(page), href=f"chapters/{topic}.md")
             for text in re.split(r"\n\s*\n", pages.in_thirty_seconds(page)):
-                element(section, "p", text=_from_root(text))
+                element(section, "p", text=_from_root(text, topic))
 
 
 class Versions(Block):
@@ -321,7 +321,7 @@ class Differs(Block):
                     line = element(item, "span", text=" in: ")
                     add_test(line, self.config["repo_url"], sentence, file, place[1])
         link = element(element(proofs, "li"), "a", text="the claim in its chapter")
-        link.set("href", f"chapters/{claim.topic}.md#claim-{claim.options['id']}")
+        link.set("href", _place(claim))
 
 
 _MEANS = {"answer": "answer differs", "proof": "proof cannot run"}
@@ -366,10 +366,16 @@ def _numbers(row, verdicts: Counter) -> None:
     element(row, "td", text=str(verdicts.total()))
 
 
-def _from_root(text: str) -> str:
+def _place(claim: pages.Claim) -> str:
+    """Where a claim stands, as a page beside docs/ledger.md links to it."""
+    return f"chapters/{claim.topic}.md#claim-{claim.options['id']}"
+
+
+def _from_root(text: str, topic: str) -> str:
     """A chapter's Markdown with its links as docs/ledger.md has to write them."""
 
     def link(found: re.Match) -> str:
-        return f"]({posixpath.normpath(posixpath.join('chapters', found[1]))})"
+        target = f"{topic}.md{found[1]}" if found[1].startswith("#") else found[1]
+        return f"]({posixpath.normpath(posixpath.join('chapters', target))})"
 
     return _LINK.sub(link, text)

@@ -242,19 +242,17 @@ class Prometheus(Service):
 
         Raises ServiceError when it stays empty for `seconds`, or cannot be asked.
         """
-        deadline = time.monotonic() + seconds
-        while not (answer := self.query(expr)):
-            if time.monotonic() > deadline:
-                targets = [
-                    f"{one['scrapeUrl']}: {one['lastError'] or one['health']}"
-                    for one in self._ask("targets")["activeTargets"]
-                ]
-                raise ServiceError(
-                    f"Prometheus: no answer to {expr} within {seconds:g} s — it scrapes "
-                    + "; ".join(targets)
-                )
-            time.sleep(process.POLL)
-        return answer
+        try:
+            return process.until(lambda: self.query(expr), seconds)
+        except TimeoutError:
+            targets = [
+                f"{one['scrapeUrl']}: {one['lastError'] or one['health']}"
+                for one in self._ask("targets")["activeTargets"]
+            ]
+            raise ServiceError(
+                f"Prometheus: no answer to {expr} within {seconds:g} s — it scrapes "
+                + "; ".join(targets)
+            ) from None
 
     def _ask(self, what: str, **parameters: str):
         answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=10)
