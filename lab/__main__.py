@@ -60,9 +60,9 @@ def main() -> int:
 
 def pages_(args) -> int:
     """Print what the page gates find."""
-    from lab import pages
+    from lab import gates, pages
 
-    problems = pages.check(pages.read())
+    problems = gates.check(pages.read())
     failed = _report(problems)
     print(f"pages: {len(problems)} problems" if problems else "pages: no problems")
     return failed
@@ -232,21 +232,21 @@ def _report(problems: list) -> int:
 
 def _missing(topic: str | None) -> int:
     """Print what one chapter lacks, or every chapter."""
-    from lab import pages
+    from lab import gates, pages
 
     tree = pages.read()
     problems = [
         problem
         for chapter in ([topic] if topic else tree.chapters)
-        for problem in pages.missing(tree, chapter)
+        for problem in gates.missing(tree, chapter)
     ]
     return _report(problems)
 
 
 def _unexecuted(topic: str | None) -> int:
-    from lab import node, pages
+    from lab import gates, node, pages
 
-    problems = pages.unexecuted(pages.read(), node.executed(BUILD / "coverage"))
+    problems = gates.unexecuted(pages.read(), node.executed(BUILD / "coverage"))
     if topic:
         problems = [p for p in problems if p.place.startswith(f"snippets/{topic}/")]
     return _report(problems)

@@ -1,6 +1,6 @@
 """Start a chapter: its four places, from lab/template/, and its entries in the
 navigation. What is made passes every gate and test at once; the word TODO marks
-what is to be written, and `pages.missing` counts what a whole chapter has."""
+what is to be written, and `gates.missing` counts what a whole chapter has."""
 
 import re
 from pathlib import Path

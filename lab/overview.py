@@ -32,7 +32,7 @@ from typing import ClassVar
 from markdown.util import AtomicString
 from pymdownx.blocks.block import Block, type_any, type_string
 
-from lab import pages
+from lab import gates, pages
 from lab.elements import (
     add_proofs,
     add_test,
@@ -348,7 +348,7 @@ def _meaning(matrix: Mapping, key: str, column: str) -> str:
 
 
 def _state(topic: str, page: pages.Page) -> str:
-    if pages.missing(tree(), topic):
+    if gates.missing(tree(), topic):
         return "being written"
     verdicts = Counter(claim.options["verdict"] for claim in page.claims)
     each = ", ".join(

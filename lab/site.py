@@ -104,8 +104,8 @@ def build(folder: Path | None = None, **env: str) -> None:
 
 
 _MODULES = (
-    "process", "node", "evidence", "pages", "elements", "overview", "markdown",
-    "publish", "site",
+    "process", "node", "evidence", "pages", "gates", "elements", "overview",
+    "markdown", "publish", "site",
 )  # fmt: skip
 _CONVERTED = BUILD / "mkdocs-jupyter"  # notebooks, for the rebuilds of one server
 _served = False

@@ -19,7 +19,7 @@ from lab import ROOT, load, node, process, site
 # from the roof to the ground: a module imports only what stands behind it
 LAYERS = (
     "__main__", "bench", "lighthouse", "versions", "repeat", "chapter", "notebook", "site", "publish",
-    "markdown", "overview", "elements", "pages", "figure", "evidence", "load", "browser",
+    "markdown", "overview", "elements", "gates", "pages", "figure", "evidence", "load", "browser",
     "services", "node", "process", "__init__",
 )  # fmt: skip
 

@@ -3,10 +3,11 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 
-from lab import pages
+from lab import gates, pages
 
 BLOCKS = """
 /// claim | Ticks come first
@@ -32,7 +33,7 @@ ASKED = "".join(
     for i in range(1, 11)
 )
 
-SECTIONS = {heading: f"Text of {heading.lower()}." for heading in pages.SKELETON}
+SECTIONS = {heading: f"Text of {heading.lower()}." for heading in gates.SKELETON}
 SECTIONS |= {
     "How it works": "/// figure | way.svg\nThe way that a request takes.\n///",
     "Show me": """
@@ -341,11 +342,11 @@ FAULTS = [
 
 
 def codes(files):
-    return [problem.code for problem in pages.check(pages.Tree(files))]
+    return [problem.code for problem in gates.check(pages.Tree(files))]
 
 
 def test_the_clean_tree_has_no_problem():
-    assert [str(problem) for problem in pages.check(pages.Tree(CLEAN))] == []
+    assert [str(problem) for problem in gates.check(pages.Tree(CLEAN))] == []
 
 
 @pytest.mark.parametrize(
@@ -355,17 +356,17 @@ def test_a_planted_fault_is_found(code, plant):
     files = dict(CLEAN)
     plant(files)
     assert files != CLEAN
-    found = pages.check(pages.Tree(files))
+    found = gates.check(pages.Tree(files))
     assert code in [problem.code for problem in found]
     for problem in found:
         assert problem.place and problem.what and len(problem.mend) > 8
 
 
 def test_every_code_that_the_gates_can_report_has_a_planted_fault():
-    source = (pages.ROOT / "lab" / "pages.py").read_text("utf-8")
+    parsing, source = (Path(m.__file__).read_text("utf-8") for m in (pages, gates))
     body, run = source.split("# --- the one gate that needs a run")
     body, whole = body.split("# --- is a chapter whole?")
-    known = set(re.findall(r'Problem\(\s*"([a-z-]+)"', body))
+    known = set(re.findall(r'Problem\(\s*"([a-z-]+)"', parsing + body))
     assert known == {code for code, _ in FAULTS}
     assert set(re.findall(r'Problem\(\s*"([a-z-]+)"', whole)) == {
         code for code, _ in LACKS
@@ -379,7 +380,7 @@ def test_a_problem_names_page_and_line():
     files = dict(CLEAN)
     replace(PAGE, "order.mjs:order", "order.mjs:odrer")(files)
     line = files[PAGE].split("\n").index('--8<-- "demo/order.mjs:odrer"') + 1
-    assert str(pages.check(pages.Tree(files))[0]) == (
+    assert str(gates.check(pages.Tree(files))[0]) == (
         f"{PAGE}:{line}: section 'odrer' not in snippets/demo/order.mjs — it has order: "
         "add the marker or fix the name"
     )
@@ -453,6 +454,7 @@ LACKS = [
     ),
     ("long-text", append("word " * 2200)),
     ("long-text", append("\n/// admonition | Open\n" + "word " * 2200 + "\n///\n")),
+    ("long-text", append("i `<3` it " + "word " * 2200 + "and `x>3`")),
     ("to-write", append("\nTODO the rest.\n")),
     ("to-write", append("// TODO better\n", ORDER)),
     ("to-write", append("TODO\n", f"{TASK}/task.md")),
@@ -464,7 +466,7 @@ LACKS = [
 
 
 def lacks(files):
-    return pages.missing(pages.Tree(files), "demo")
+    return gates.missing(pages.Tree(files), "demo")
 
 
 def test_the_clean_tree_is_a_whole_chapter():
@@ -536,16 +538,16 @@ RUN_FAULTS = [
 @pytest.mark.parametrize(("code", "text", "ran"), RUN_FAULTS)
 def test_a_shown_line_that_no_test_ran_is_found(code, text, ran):
     tree = pages.Tree({**CLEAN, ORDER: text})
-    assert [problem.code for problem in pages.unexecuted(tree, ran)] == [code]
+    assert [problem.code for problem in gates.unexecuted(tree, ran)] == [code]
 
 
 def test_lines_that_ran_or_are_excused_are_no_problem():
-    assert pages.unexecuted(pages.Tree(CLEAN), RAN) == []
+    assert gates.unexecuted(pages.Tree(CLEAN), RAN) == []
     tree = pages.Tree({**CLEAN, ORDER: EXCUSED})
-    assert pages.unexecuted(tree, {**RAN, "demo/order.mjs": {2}}) == []
+    assert gates.unexecuted(tree, {**RAN, "demo/order.mjs": {2}}) == []
 
 
 def test_the_guide_itself_has_no_problem_and_the_gates_are_fast():
     begun = time.process_time()
-    assert [str(problem) for problem in pages.check(pages.read())] == []
+    assert [str(problem) for problem in gates.check(pages.read())] == []
     assert time.process_time() - begun < 3  # CPU seconds, what `make pages` promises
