@@ -26,9 +26,11 @@ export function createApp({ photos = new Map() } = {}) {
   const upload = multer({ storage: multer.memoryStorage(), limits });
   const app = express();
 
-  app.post('/photos', upload.single('photo'), (req, res) => {
-    const type = req.file && kindOf(req.file.buffer);
-    if (!type) return problem(res, 400, 'A PNG, JPEG or GIF is needed');
+  const form = refuseBadForms(upload.single('photo'));
+  app.post('/photos', form, (req, res) => {
+    if (!req.file) return problem(res, 400, 'No photo was sent');
+    const type = kindOf(req.file.buffer);
+    if (!type) return problem(res, 415, 'A PNG, JPEG or GIF is needed');
     const id = randomUUID(); // the client's name never is one of ours
     photos.set(id, { type, bytes: req.file.buffer });
     return res.status(201).json({ url: `/photos/${id}` });
@@ -42,15 +44,20 @@ export function createApp({ photos = new Map() } = {}) {
     res.set('Content-Security-Policy', "default-src 'none'; sandbox");
     return res.type(photo.type).send(photo.bytes);
   });
-  app.use(uploadErrors);
   return app;
 }
 // --8<-- [end:upload]
 
 // --8<-- [start:errors]
-function uploadErrors(error, req, res, next) {
-  if (!(error instanceof multer.MulterError)) return next(error);
-  const status = error.code === 'LIMIT_FILE_SIZE' ? 413 : 400;
-  return problem(res, status, `The upload was refused: ${error.code}`);
+/** `parse`, whose errors are its sender's: the parser throws plain ones, too,
+ * for a form that is cut off or has no boundary. What is ours goes on. */
+function refuseBadForms(parse) {
+  return (req, res, next) =>
+    parse(req, res, (error) => {
+      if (!error) return next();
+      const status = error.code === 'LIMIT_FILE_SIZE' ? 413 : 400;
+      const why = error.code ?? 'not a form we can read';
+      return problem(res, status, `The upload was refused: ${why}`);
+    });
 }
 // --8<-- [end:errors]

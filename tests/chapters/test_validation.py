@@ -813,7 +813,7 @@ def test_a_page_sent_as_an_image_is_served_as_a_page_by_the_naive_upload(
         assert client.get("/photos/evil.html").text == "second"  # somebody else's, gone
     tab.seen.clear()
     with served("upload.mjs") as server, server.client() as client:
-        assert client.post("/photos", files=files).status_code == 400
+        assert client.post("/photos", files=files).status_code == 415
         both = {"photo": ("evil.html", png() + page, "text/html")}
         url = client.post("/photos", files=both).json()["url"]
         assert re.fullmatch(r"/photos/[0-9a-f-]{36}", url)
@@ -847,12 +847,12 @@ UPLOADS = {
     "name with a NUL": (GIF, "a.gif\0.html", "image/gif", 201),
     "two extensions": (GIF, "shell.php.gif", "image/gif", 201),
     "name in Arabic": (GIF, "\u0634\u0627\u064a.gif", "image/gif", 201),
-    "html": (b"<script>1</script>", "a.png", "image/png", 400),
-    "svg": (b"<svg onload=alert(1)>", "a.svg", "image/svg+xml", 400),
-    "script behind spaces": (b"  \x89PNG\r\n\x1a\n", "a.png", "image/png", 400),
-    "zip": (b"PK\x03\x04", "a.png", "image/png", 400),
-    "half a signature": (b"\x89PNG", "a.png", "image/png", 400),
-    "nothing": (b"", "a.png", "image/png", 400),
+    "html": (b"<script>1</script>", "a.png", "image/png", 415),
+    "svg": (b"<svg onload=alert(1)>", "a.svg", "image/svg+xml", 415),
+    "script behind spaces": (b"  \x89PNG\r\n\x1a\n", "a.png", "image/png", 415),
+    "zip": (b"PK\x03\x04", "a.png", "image/png", 415),
+    "half a signature": (b"\x89PNG", "a.png", "image/png", 415),
+    "nothing": (b"", "a.png", "image/png", 415),
     "too large": (png() + b"\0" * 100_001, "a.png", "image/png", 413),
 }
 
@@ -879,7 +879,29 @@ def test_an_upload_is_taken_by_content_and_size_and_stored_under_a_name_of_ours(
         assert client.get("/photos/none").status_code == 404
 
 
-def test_an_upload_that_is_no_multipart_is_a_fault_of_its_sender(app):
+PART = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a.gif"\r\n\r\n'
+BAD_FORMS = {
+    "no boundary": ("multipart/form-data", PART + GIF),
+    "nothing in it": ("multipart/form-data; boundary=b", b""),
+    "cut off": ("multipart/form-data; boundary=b", PART + GIF),
+    "a part without a head": (
+        "multipart/form-data; boundary=b",
+        b"--b\r\nx\r\n\r\n--b--",
+    ),
+    "another type": ("application/json", b"{}"),
+}
+
+
+@pytest.mark.parametrize("form", BAD_FORMS)
+def test_a_form_that_cannot_be_read_is_its_senders_fault(form):
+    kind, content = BAD_FORMS[form]
+    with served("upload.mjs") as server, server.client() as client:
+        sent = client.post("/photos", content=content, headers={"Content-Type": kind})
+        assert sent.status_code == 400
+        assert "Error" not in server.output()
+
+
+def test_a_store_that_fails_under_an_upload_is_our_fault(app):
     source = """
     import express from 'express';
     import { createApp as create } from '@/validation/upload.mjs';
