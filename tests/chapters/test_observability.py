@@ -122,6 +122,28 @@ def test_pino_and_winston_print_the_same_line():
     assert "4242" not in printed
 
 
+def test_of_an_error_only_its_frames_are_told_whatever_became_of_its_message():
+    printed = javascript(
+        """
+    import { createPino, createWinston } from './observability/loggers.mjs';
+    const rewritten = new Error('card 4242');
+    rewritten.message = 'refused';
+    const errors = [new Error(''), rewritten, null, 'card 4242', { stack: 4242 }];
+    for (const create of [createPino, createWinston]) {
+      const logger = create();
+      for (const error of errors) logger.error({ error, order: null }, 'failed');
+    }
+    """
+    )
+    assert "4242" not in printed
+    told = [json.loads(line) for line in printed.splitlines()]
+    assert [one["error"] for one in told[:5]] == [one["error"] for one in told[5:]]
+    assert [one["order"] for one in told] == [{}] * 10
+    for one in told[:2]:
+        assert re.match(r"Error: …\n    at .*:\d+:\d+", one["error"]["stack"])
+    assert [one["error"]["type"] for one in told[2:5]] == ["object", "string", "object"]
+
+
 # --- a request and its lines --------------------------------------------------------
 
 
@@ -980,9 +1002,7 @@ def test_the_shop_serves_whoever_comes_until_the_balancer_has_heard_that_it_leav
             assert new.get("/readyz").json() == {"process": "leaving"}
             assert new.get("/orders/ord_1").status_code == 200
             assert httpx.get(metrics_url(server)).status_code == 200
-            process.until(
-                lambda: new.get("/livez").headers.get("Connection") == "close"
-            )
+            process.until(lambda: new.get("/livez").headers.get("Connection") == "close")
         # each connection is told, then closed
         assert c.get("/livez").headers.get("Connection") == "close"
         process.until(lambda: not server.alive())
@@ -1231,7 +1251,7 @@ const leaving = new AbortController();
 let database = async () => {};
 const checks = { orders: (options) => database(options) };
 const app = express();
-app.use(createHealth({ checks, leaving: leaving.signal, timeoutMs: 200 }));
+app.use(createHealth({ checks, leaving: leaving.signal, timeoutMs: 200, freshMs: %d }));
 const server = app.listen(0, '127.0.0.1');
 await once(server, 'listening');
 async function ask(what) {
@@ -1256,7 +1276,15 @@ server.closeAllConnections();
 
 
 def test_a_process_without_its_database_is_not_ready_but_live_and_so_is_one_that_leaves():
-    assert lines_of(HEALTH) == [
+    printed = lines_of(HEALTH % 0)
+    lines = [json.loads(line) for line in printed if line.startswith("{")]
+    assert "hunter2" not in json.dumps(printed)
+    # why is in the log, without the message
+    assert [(one["check"], one["error"]["type"]) for one in lines] == [
+        ("orders", "Error"),
+        ("orders", "TimeoutError"),
+    ]
+    assert [line for line in printed if not line.startswith("{")] == [
         '200 {"orders":"ok"}',
         '503 {"orders":"down"}',
         '503 {"orders":"down"}',
@@ -1265,6 +1293,25 @@ def test_a_process_without_its_database_is_not_ready_but_live_and_so_is_one_that
         '503 {"orders":"ok","process":"leaving"}',
         '200 {"status":"ok"}',
     ]
+
+
+def test_many_who_ask_whether_it_is_ready_make_one_query_of_a_moment():
+    seen = lines_of(
+        (HEALTH % 60_000).split("await ask('readyz')")[0]
+        + """
+    let queries = 0;
+    database = async () => { queries += 1; };
+    await Promise.all([1, 2, 3].map(() => ask('readyz')));
+    await ask('readyz');
+    leaving.abort();
+    await ask('readyz');
+    console.log(queries);
+    server.close();
+    server.closeAllConnections();
+    """
+    )
+    left = '503 {"orders":"ok","process":"leaving"}'
+    assert seen == [*['200 {"orders":"ok"}'] * 4, left, "1"]
 
 
 # --- cluster ------------------------------------------------------------------------
