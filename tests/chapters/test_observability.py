@@ -785,6 +785,39 @@ def test_the_spans_of_the_last_seconds_are_lost_or_flushed_at_shutdown(
 
 
 @heavy
+def test_beside_a_tracer_a_trace_that_begins_here_has_two_ids_unless_lines_take_its_own(
+    collector, module
+):
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    flags = ("--import", str(AGENTS / "otel.mjs"))
+    before = (
+        "import { createRequire } from 'node:module';\n"
+        f"const require = createRequire('{AGENTS / 'otel.mjs'}');\n"
+        "const { trace } = require('@opentelemetry/api');\n"
+        "const traced = (req, res, next) => next();\n"
+        "const inLogs = () => {\n"
+        "  const of = trace.getActiveSpan()?.spanContext();\n"
+        "  return of ? { trace: of.traceId, span: of.spanId } : {};\n"
+        "};\nconst context = { traced, inLogs };\n"
+    )
+    caller = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+    for path, same in (
+        (f"{TOPIC}/app.mjs", False),
+        (module("app.mjs", "context", before), True),
+    ):
+        collector.spans.clear()
+        with node.serve(path, flags=flags, env=env, ready=60, grace=10) as server:
+            with server.client() as client:
+                assert client.post("/orders", json={}).status_code == 201
+                client.get("/orders/ord_1", headers=caller)
+                kept, placed, read = logged(server, 3)
+        spans = {span["name"]: span["trace"] for span in collector.spans}
+        assert kept["trace"] == placed["trace"]
+        assert (placed["trace"] == spans["POST /orders"]) is same
+        assert read["trace"] == TRACE in {one["trace"] for one in collector.spans}
+
+
+@heavy
 @pytest.mark.claim("observability/first-line-of-main")
 def test_a_tracer_that_is_imported_first_comes_too_late_in_es_modules(
     collector, tmp_path
