@@ -23,8 +23,9 @@ export function identify(authenticate) {
 export function problems({ logger = console } = {}) {
   return (error, req, res, next) => {
     if (res.headersSent) return next(error);
-    const parser = error.expose && error.status < 500;
-    const known = error instanceof Problem || parser;
+    // of the body's parser, or of the router: /orders/%zz
+    const theirs = error.expose || error instanceof URIError;
+    const known = error instanceof Problem || (theirs && error.status < 500);
     if (!known) logger.error({ error }, 'request failed');
     const status = known ? error.status : 500;
     const detail = error instanceof Problem ? error.message : undefined;

@@ -41,7 +41,7 @@ export function drainable(server, { patienceMs = 8000 } = {}) {
 }
 // --8<-- [end:drain]
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const { createApp } = await import('./shop.mjs');
   const server = createServer(createApp());
   const drain = drainable(server);

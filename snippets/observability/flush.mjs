@@ -1,19 +1,24 @@
 // --8<-- [start:flush]
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { drainable } from '../clustering/shutdown.mjs';
 
-/** Pino's destinations write what they hold when the process exits by itself,
- * so for Pino there is nothing to `flush`; for a tracer it is `shutdown`. */
+/** To be called before the server listens. Pino's destinations write what
+ * they hold when the process exits by itself, so for Pino there is nothing to
+ * `flush`; for a tracer it is `shutdown`. All in all 14 s by default. */
 export function endOn(signal, deps) {
   const { logger, server, flush = () => {}, patience = 5000 } = deps;
-  process.once(signal, async () => {
+  const drain = drainable(server, { patienceMs: deps.drainMs ?? 8000 });
+  async function leave() {
+    await drain(); // it cuts an answer that never ends,
+    await sleep(100); // and that is a line too, some turns later
     setTimeout(() => process.exit(1), patience).unref(); // a sink that hangs
-    server.close();
-    server.closeIdleConnections();
-    await once(server, 'close'); // the last requests are lines too
     logger.info('stopped');
     await flush(logger);
     process.exit(0);
-  });
+  }
+  let left; // a signal may come twice: from npm, and to the group
+  process.on(signal, () => (left ??= leave()));
 }
 
 /** Nothing is written by itself; since 3.19 `finish` is told when it is. */

@@ -32,8 +32,8 @@ export function createWinston(options = {}) {
   const { combine, timestamp, json } = winston.format;
   const chosen = winston.format((line) => {
     for (const field of redact) if (field in line) line[field] = '[redacted]';
-    if (line.error) line.error = errorInLogs(line.error);
-    if (line.order) line.order = orderInLogs(line.order);
+    if ('error' in line) line.error = errorInLogs(line.error);
+    if ('order' in line) line.order = orderInLogs(line.order);
     return Object.assign(line, context());
   });
   const logger = winston.createLogger({
@@ -50,13 +50,18 @@ export function createWinston(options = {}) {
 
 // --8<-- [start:serializers]
 /** A serialiser says which fields leave the house. */
-export const orderInLogs = ({ id, status, total, version }) => {
+export function orderInLogs(order) {
+  const { id, status, total, version } = order ?? {};
   return { id, status, total, version };
-};
+}
 
 /** Without the message: those of JSON.parse, of databases and of URL quote
  * what they were given. Name, code and frames say where to look. */
-export function errorInLogs({ name, code, status, message, stack = '' }) {
-  return { type: name, code, status, stack: stack.split(message).join('…') };
+export function errorInLogs(error) {
+  const { name = typeof error, code, status, stack } = error ?? {};
+  const lines = String(stack).split('\n');
+  const said = lines.findLastIndex((line) => !line.startsWith('    at '));
+  const frames = [`${name}: …`, ...lines.slice(said + 1)];
+  return { type: name, code, status, stack: frames.join('\n') };
 }
 // --8<-- [end:serializers]

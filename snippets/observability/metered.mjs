@@ -19,7 +19,11 @@ export function createApp({
     if (found) return res.json(found);
     return problem(res, 404, 'No such order');
   });
-  app.use((error, req, res, next) => problem(res, 500, 'Our mistake'));
+  app.use((error, req, res, next) =>
+    error instanceof URIError // /orders/%zz: who writes it must not page you
+      ? problem(res, 400, 'Bad escape')
+      : problem(res, 500, 'Our mistake'),
+  );
   return app;
 }
 

@@ -8,7 +8,8 @@ const { Counter, Gauge, Histogram, Registry } = client;
 const BUCKETS = [0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 1, 2.5];
 
 /** Rate, errors and duration by route; how full the process is. */
-export function createMetrics({ buckets = BUCKETS, capacity = 100 } = {}) {
+export function createMetrics(options = {}) {
+  const { buckets = BUCKETS, capacity = 100, mounts = [''] } = options;
   const register = new Registry();
   const registers = [register];
   const duration = new Histogram({
@@ -26,7 +27,7 @@ export function createMetrics({ buckets = BUCKETS, capacity = 100 } = {}) {
     inFlight.inc();
     res.once('close', () => {
       inFlight.dec();
-      end(labels(req, res));
+      end(labels(req, res, mounts));
     });
     next();
   }
@@ -59,11 +60,12 @@ function addSaturation(registers, capacity) {
 // --8<-- [end:saturation]
 
 // --8<-- [start:labels]
-/** Only what we have written ourselves: the pattern, never the path. */
-function labels(req, res) {
+/** Only what we have written ourselves: the pattern, never the path. Below a
+ * mount `baseUrl` is as the client spelt it: `*`, unless we know it. */
+function labels({ baseUrl, method, route }, res, mounts) {
   const status = res.writableFinished ? res.statusCode : 499; // hung up
-  if (!req.route) return { method: 'any', route: 'none', status };
-  const route = `${req.baseUrl}${req.route.path}`;
-  return { method: req.method, route, status };
+  if (!route) return { method: 'any', route: 'none', status };
+  const mount = mounts.includes(baseUrl) ? baseUrl : '*';
+  return { method, route: `${mount}${route.path}`, status };
 }
 // --8<-- [end:labels]

@@ -2,17 +2,20 @@
 import { STATUS_CODES } from 'node:http';
 import { pinoHttp } from 'pino-http';
 
-/** The pattern that a route was declared with, never the URL. */
-export const routeOf = (req) =>
-  req.route ? req.baseUrl + req.route.path : 'unmatched';
+/** The pattern that a route was declared with, never the URL. `baseUrl` is
+ * as the client spelt it: below a mount that you didn't name it is `*`. */
+export function routeOf({ route, baseUrl }, mounts = ['']) {
+  if (!route) return 'none';
+  return (mounts.includes(baseUrl) ? baseUrl : '*') + route.path;
+}
 
 /** One line a request, made of what comes from short lists. The URL, headers
  * and bodies are the client's words, and not here. */
-export function requestLog({ logger }) {
+export function requestLog({ logger, mounts }) {
   const line = (req, res, { responseTime }) => ({
     method: req.method,
-    route: routeOf(req),
-    status: res.statusCode,
+    route: routeOf(req, mounts),
+    status: res.writableFinished ? res.statusCode : 499, // hung up
     ms: responseTime,
   });
   return pinoHttp({
@@ -40,7 +43,9 @@ export function problems({ logger }) {
   const unmatched = (req, res) => answer(res, 404);
   const failed = (error, req, res, next) => {
     if (res.headersSent) return next(error);
-    const theirs = error.expose && error.status < 500; // from the parser
+    // of the body's parser, or a path such as /orders/%zz
+    const client = error.expose || error instanceof URIError;
+    const theirs = client && error.status < 500;
     if (!theirs) logger.error({ error }, 'request failed');
     return answer(res, theirs ? error.status : 500);
   };

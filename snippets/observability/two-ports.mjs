@@ -1,11 +1,14 @@
 // node observability/two-ports.mjs: metrics on a port of their own
 // --8<-- [start:ports]
 import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { drainable } from '../clustering/shutdown.mjs';
 import { createHealth } from './health.mjs';
 import { createApp } from './metered.mjs';
 import { createMetrics } from './metrics.mjs';
 
 const { PORT = 3000, METRICS_PORT = 9464, HOST = '127.0.0.1' } = process.env;
+const { DRAIN_MS = '5000' } = process.env;
 const leaving = new AbortController();
 const metrics = createMetrics();
 const health = createHealth({ leaving: leaving.signal });
@@ -13,15 +16,24 @@ const health = createHealth({ leaving: leaving.signal });
 const shop = createServer(createApp({ metrics, health }));
 const inside = createServer(async (req, res) => {
   if (req.url !== '/metrics') return res.writeHead(404).end();
-  res.setHeader('Content-Type', metrics.register.contentType);
-  return res.end(await metrics.register.metrics());
+  try {
+    const text = await metrics.register.metrics();
+    res.setHeader('Content-Type', metrics.register.contentType);
+    return res.end(text);
+  } catch {
+    return res.writeHead(503).end(); // a collector failed
+  }
 });
 
-process.once('SIGTERM', () => {
-  leaving.abort(); // /readyz says so while the rest is drained
-  shop.close(() => inside.close()); // the last scrape sees the last request
-  shop.closeIdleConnections();
-});
+const drain = drainable(shop);
+async function leave() {
+  leaving.abort(); // /readyz says so, and everything is served still,
+  await sleep(Number(DRAIN_MS)); // until the balancer has heard of it
+  await drain();
+  inside.close(); // last: what came after the last scrape is not counted
+}
+let left; // SIGTERM may come twice: from npm, and to the group
+process.on('SIGTERM', () => (left ??= leave()));
 // --8<-- [end:ports]
 
 const tell =

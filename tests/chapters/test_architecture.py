@@ -185,6 +185,7 @@ def test_every_version_refuses_alike_and_then_has_done_nothing(name, shop, reque
         theirs = client.get(f"/orders/{owes['id']}", headers=eve)
         assert theirs.status_code == 404
         assert client.get("/orders/none").status_code == 404
+        assert client.get("/orders/%zz").status_code == 400  # no mistake of ours
         nobody = client.get(f"/orders/{owes['id']}", headers={"X-Customer": ""})
         assert nobody.status_code == 401
 

@@ -10,6 +10,7 @@ import os
 import random
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -121,6 +122,28 @@ def test_pino_and_winston_print_the_same_line():
     assert "4242" not in printed
 
 
+def test_of_an_error_only_its_frames_are_told_whatever_became_of_its_message():
+    printed = javascript(
+        """
+    import { createPino, createWinston } from './observability/loggers.mjs';
+    const rewritten = new Error('card 4242');
+    rewritten.message = 'refused';
+    const errors = [new Error(''), rewritten, null, 'card 4242', { stack: 4242 }];
+    for (const create of [createPino, createWinston]) {
+      const logger = create();
+      for (const error of errors) logger.error({ error, order: null }, 'failed');
+    }
+    """
+    )
+    assert "4242" not in printed
+    told = [json.loads(line) for line in printed.splitlines()]
+    assert [one["error"] for one in told[:5]] == [one["error"] for one in told[5:]]
+    assert [one["order"] for one in told] == [{}] * 10
+    for one in told[:2]:
+        assert re.match(r"Error: …\n    at .*:\d+:\d+", one["error"]["stack"])
+    assert [one["error"]["type"] for one in told[2:5]] == ["object", "string", "object"]
+
+
 # --- a request and its lines --------------------------------------------------------
 
 
@@ -139,7 +162,7 @@ def test_every_line_of_a_request_has_its_trace_also_where_no_request_is_passed()
     said = {key: placed[key] for key in ("method", "route", "status")}
     assert said == {"method": "POST", "route": "/orders", "status": 201}
     assert (read["route"], read["status"]) == ("/orders/:id", 200)
-    assert (nothing["route"], nothing["status"]) == ("unmatched", 404)
+    assert (nothing["route"], nothing["status"]) == ("none", 404)
     assert len({TRACE, read["trace"], nothing["trace"]}) == 3
     assert "ring twice" not in json.dumps([kept, placed, read])
 
@@ -436,6 +459,41 @@ def test_a_service_that_cannot_flush_ends_after_its_patience():
     assert done.stdout == "stopped\n"
 
 
+ENDLESS = """
+import { once } from 'node:events';
+import { createServer, get } from 'node:http';
+import { createPino } from './observability/loggers.mjs';
+import { endOn } from './observability/flush.mjs';
+const logger = createPino();
+const server = createServer((req, res) => {
+  res.once('close', () => logger.info({ url: req.url }, 'request'));
+  res.write('data: 1\\n\\n');
+  if (req.url === '/soon') setTimeout(() => res.end(), 100);
+});
+const flush = () => console.log('flushed');
+endOn('SIGTERM', { logger, server, flush, drainMs: 500 });
+server.listen(0, '127.0.0.1');
+await once(server, 'listening');
+const { port } = server.address();
+for (const path of ['/soon', '/stream']) {
+  const request = get({ host: '127.0.0.1', port, path });
+  request.on('error', () => {}); // it is on this side as well
+  const [answer] = await once(request, 'response');
+  answer.on('error', () => {}).resume();
+}
+process.kill(process.pid, 'SIGTERM');
+process.kill(process.pid, 'SIGTERM');
+"""
+
+
+def test_a_stream_that_never_ends_is_cut_and_its_line_is_flushed_all_the_same():
+    printed = lines_of(ENDLESS)
+    assert printed.pop() == "flushed"
+    lines = [json.loads(line) for line in printed]
+    told = [line.get("url", line["msg"]) for line in lines]
+    assert told == ["/soon", "/stream", "stopped"]
+
+
 def test_the_throughput_program_brings_every_line_to_the_disk():
     printed = node.run(f"{TOPIC}/throughput.mjs", "1000", "1", timeout=60).stdout
     runs = [json.loads(line) for line in printed.splitlines()]
@@ -727,6 +785,39 @@ def test_the_spans_of_the_last_seconds_are_lost_or_flushed_at_shutdown(
 
 
 @heavy
+def test_beside_a_tracer_a_trace_that_begins_here_has_two_ids_unless_lines_take_its_own(
+    collector, module
+):
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    flags = ("--import", str(AGENTS / "otel.mjs"))
+    before = (
+        "import { createRequire } from 'node:module';\n"
+        f"const require = createRequire('{AGENTS / 'otel.mjs'}');\n"
+        "const { trace } = require('@opentelemetry/api');\n"
+        "const traced = (req, res, next) => next();\n"
+        "const inLogs = () => {\n"
+        "  const of = trace.getActiveSpan()?.spanContext();\n"
+        "  return of ? { trace: of.traceId, span: of.spanId } : {};\n"
+        "};\nconst context = { traced, inLogs };\n"
+    )
+    caller = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+    for path, same in (
+        (f"{TOPIC}/app.mjs", False),
+        (module("app.mjs", "context", before), True),
+    ):
+        collector.spans.clear()
+        with node.serve(path, flags=flags, env=env, ready=60, grace=10) as server:
+            with server.client() as client:
+                assert client.post("/orders", json={}).status_code == 201
+                client.get("/orders/ord_1", headers=caller)
+                kept, placed, read = logged(server, 3)
+        spans = {span["name"]: span["trace"] for span in collector.spans}
+        assert kept["trace"] == placed["trace"]
+        assert (placed["trace"] == spans["POST /orders"]) is same
+        assert read["trace"] == TRACE in {one["trace"] for one in collector.spans}
+
+
+@heavy
 @pytest.mark.claim("observability/first-line-of-main")
 def test_a_tracer_that_is_imported_first_comes_too_late_in_es_modules(
     collector, tmp_path
@@ -856,7 +947,8 @@ def metrics_url(server) -> str:
 
 
 def two_ports(**env: str):
-    return node.serve(f"{TOPIC}/two-ports.mjs", env={"METRICS_PORT": "0", **env})
+    env = {"METRICS_PORT": "0", "DRAIN_MS": "0", **env}
+    return node.serve(f"{TOPIC}/two-ports.mjs", env=env)
 
 
 def crew(workers: int = 2):
@@ -933,6 +1025,44 @@ def test_a_request_is_counted_under_its_route_and_the_metrics_have_a_port_of_the
     assert active > 0
 
 
+def test_the_shop_serves_whoever_comes_until_the_balancer_has_heard_that_it_leaves():
+    with two_ports(DRAIN_MS="2000") as server, server.client() as c:
+        assert c.get("/readyz").status_code == 200
+        os.kill(server.pid, signal.SIGTERM)
+        os.kill(server.pid, signal.SIGTERM)  # to the group, too
+        process.until(lambda: c.get("/readyz").status_code == 503)
+        with server.client() as new:
+            assert new.get("/readyz").json() == {"process": "leaving"}
+            assert new.get("/orders/ord_1").status_code == 200
+            assert httpx.get(metrics_url(server)).status_code == 200
+            process.until(lambda: new.get("/livez").headers.get("Connection") == "close")
+        # each connection is told, then closed
+        assert c.get("/livez").headers.get("Connection") == "close"
+        process.until(lambda: not server.alive())
+
+
+BROKEN = """
+import client from 'prom-client';
+const { metrics } = client.Registry.prototype;
+client.Registry.prototype.metrics = async function () {
+  if (this.asked) return metrics.call(this);
+  this.asked = true;
+  throw new Error('no pool');
+};
+"""
+
+
+def test_a_collector_that_fails_is_503_and_no_end_of_the_process(tmp_path):
+    before = tmp_path / "broken.mjs"
+    (tmp_path / "node_modules").symlink_to(SNIPPETS / "node_modules")
+    before.write_text(BROKEN)
+    env = {"METRICS_PORT": "0", "DRAIN_MS": "0"}
+    flags = ("--import", before.as_uri())
+    with node.serve(f"{TOPIC}/two-ports.mjs", env=env, flags=flags) as server:
+        url = metrics_url(server)
+        assert [httpx.get(url).status_code for _ in range(2)] == [503, 200]
+
+
 FAULTS = """
 import { createApp } from './observability/metered.mjs';
 import { createMetrics } from './observability/metrics.mjs';
@@ -975,6 +1105,73 @@ def test_an_error_and_a_client_that_hung_up_are_counted_as_what_they_are():
     ]
 
 
+@pytest.mark.parametrize("snippet", ["app.mjs", "metered.mjs"])
+def test_a_path_that_nobody_can_decode_is_the_clients_mistake_and_pages_nobody(
+    snippet, module
+):
+    with node.serve(module(snippet)) as server, server.client() as c:
+        answer = c.get("/orders/%zz")
+        assert answer.status_code == 400 and answer.json()["status"] == 400
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+        if snippet == "app.mjs":
+            [line] = logged(server, 1)  # and none of an error before it
+            said = {key: line[key] for key in ("level", "route", "status")}
+            assert said == {"level": "info", "route": "none", "status": 400}
+
+
+MOUNTED = """
+import express from 'express';
+import { once } from 'node:events';
+import { createMetrics } from './observability/metrics.mjs';
+import { createPino } from './observability/loggers.mjs';
+import { requestLog } from './observability/request-log.mjs';
+const mounts = ['', '/admin'];
+const metrics = createMetrics({ mounts });
+const routes = express.Router().get('/:id', (req, res) => res.json({}));
+const app = express();
+app.use(requestLog({ logger: createPino(), mounts }), metrics.measure);
+app.use('/admin', routes).use('/tenants/:name', routes).get('/:id', (req, res) => res.json({}));
+const server = app.listen(0, '127.0.0.1');
+await once(server, 'listening');
+const url = `http://127.0.0.1:${server.address().port}`;
+for (const path of ['/1', '/admin/1', '/AdMiN/1', '/tenants/ann@shop/7', '/tenants/bob@shop/8']) {
+  await (await fetch(url + path)).text();
+}
+server.close();
+server.closeAllConnections();
+await once(server, 'close');
+console.log(await metrics.register.metrics());
+"""
+
+
+def test_a_router_has_its_own_name_and_not_the_clients_spelling_of_it():
+    printed = javascript(MOUNTED)
+    counts = samples(printed, "http_request_duration_seconds_count")
+    found = {one["route"]: value for one, value in counts}
+    assert found == {"/:id": 1, "/admin/:id": 1, "*/:id": 3}
+    lines = [json.loads(x) for x in printed.splitlines() if x.startswith("{")]
+    assert [line["route"] for line in lines] == ["/:id", "/admin/:id", *["*/:id"] * 3]
+    assert "ann@shop" not in printed
+
+
+SLOW = """
+const both = Promise.withResolvers();
+const orders = { get: async () => { console.log('asked'); await both.promise; } };
+"""
+
+
+def test_who_hangs_up_is_499_in_the_log_as_well(module):
+    path = module("app.mjs", "orders", SLOW)
+    with node.serve(path) as server, server.client() as c:
+        with socket.create_connection(("127.0.0.1", server.port), 5) as raw:
+            raw.sendall(b"GET /orders/ord_1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            process.until(lambda: "asked" in server.output())
+        [line] = logged(server, 1)
+        assert c.get("/nothing").status_code == 404
+    said = {key: line[key] for key in ("level", "route", "status")}
+    assert said == {"level": "info", "route": "/orders/:id", "status": 499}
+
+
 @pytest.mark.claim("observability/label-by-user")
 @pytest.mark.parametrize(
     ("snippet", "grows"), [("metered.naive", True), ("metered", False)]
@@ -1013,7 +1210,7 @@ def test_made_up_paths_and_customers_grow_the_naive_metrics_only(snippet, grows)
 @pytest.mark.parametrize("snippet", ["metered.naive.mjs", "two-ports.mjs"])
 def test_a_stranger_reads_the_naive_shops_metrics_and_not_the_hardened_ones(snippet):
     secret = "cus_ann@shop.test"
-    env = {"METRICS_PORT": "0"}
+    env = {"METRICS_PORT": "0", "DRAIN_MS": "0"}
     with node.serve(f"{TOPIC}/{snippet}", env=env) as server, server.client() as c:
         c.get("/orders/ord_1", headers={"X-Customer": secret})
         page = c.get("/metrics")
@@ -1087,7 +1284,7 @@ const leaving = new AbortController();
 let database = async () => {};
 const checks = { orders: (options) => database(options) };
 const app = express();
-app.use(createHealth({ checks, leaving: leaving.signal, timeoutMs: 200 }));
+app.use(createHealth({ checks, leaving: leaving.signal, timeoutMs: 200, freshMs: %d }));
 const server = app.listen(0, '127.0.0.1');
 await once(server, 'listening');
 async function ask(what) {
@@ -1112,7 +1309,15 @@ server.closeAllConnections();
 
 
 def test_a_process_without_its_database_is_not_ready_but_live_and_so_is_one_that_leaves():
-    assert lines_of(HEALTH) == [
+    printed = lines_of(HEALTH % 0)
+    lines = [json.loads(line) for line in printed if line.startswith("{")]
+    assert "hunter2" not in json.dumps(printed)
+    # why is in the log, without the message
+    assert [(one["check"], one["error"]["type"]) for one in lines] == [
+        ("orders", "Error"),
+        ("orders", "TimeoutError"),
+    ]
+    assert [line for line in printed if not line.startswith("{")] == [
         '200 {"orders":"ok"}',
         '503 {"orders":"down"}',
         '503 {"orders":"down"}',
@@ -1121,6 +1326,25 @@ def test_a_process_without_its_database_is_not_ready_but_live_and_so_is_one_that
         '503 {"orders":"ok","process":"leaving"}',
         '200 {"status":"ok"}',
     ]
+
+
+def test_many_who_ask_whether_it_is_ready_make_one_query_of_a_moment():
+    seen = lines_of(
+        (HEALTH % 60_000).split("await ask('readyz')")[0]
+        + """
+    let queries = 0;
+    database = async () => { queries += 1; };
+    await Promise.all([1, 2, 3].map(() => ask('readyz')));
+    await ask('readyz');
+    leaving.abort();
+    await ask('readyz');
+    console.log(queries);
+    server.close();
+    server.closeAllConnections();
+    """
+    )
+    left = '503 {"orders":"ok","process":"leaving"}'
+    assert seen == [*['200 {"orders":"ok"}'] * 4, left, "1"]
 
 
 # --- cluster ------------------------------------------------------------------------
@@ -1427,6 +1651,7 @@ def test_the_compose_file_is_valid_and_what_it_mounts_is_there():
             source, _target, mode = mount.split(":")
             assert (HERE / source).exists(), mount
             assert mode == "ro"
+    assert composed["orders"]["stop_grace_period"] == "20s"
     [scrape] = yaml.safe_load((HERE / "prometheus.yml").read_text())["scrape_configs"]
     [target] = scrape["static_configs"][0]["targets"]
     host, port = target.split(":")
@@ -1444,3 +1669,22 @@ def test_the_compose_file_is_valid_and_what_it_mounts_is_there():
     ]
     path = provider["options"]["path"]
     assert any(f":{path}/" in mount for mount in composed["grafana"]["volumes"])
+
+
+def test_the_container_tells_node_that_it_ends_and_not_the_shell_before_it(tmp_path):
+    composed = yaml.safe_load((HERE / "compose.yaml").read_text("utf-8"))
+    shell, flag, script = shlex.split(composed["services"]["orders"]["command"])
+    packages, rest = script.split(" && ")
+    assert packages == "npm ci --omit=dev"
+    argv = ["/bin/sh", flag, f"true && {rest}"]  # Debian's, as in the image
+    env = {**os.environ, "PORT": "0", "METRICS_PORT": "0", "DRAIN_MS": "0"}
+    env["PATH"] = f"{Path(node.binary()).parent}:{env['PATH']}"
+    assert shell == "sh"
+    with (tmp_path / "out").open("wb") as out:
+        child, token = process.start(argv, cwd=SNIPPETS, env=env, stdout=out)
+        try:
+            process.until(lambda: b"listening" in (tmp_path / "out").read_bytes())
+            os.kill(child.pid, signal.SIGTERM)
+            assert child.wait(10) == 0  # by itself, after its handler
+        finally:
+            process.end(child, token, grace=0)

@@ -18,9 +18,11 @@ export function createApp() {
     res.once('finish', () => {
       // The pattern that matched is ours. Without one, neither the path nor the
       // method is: Node's parser takes more than thirty methods.
-      const { method, route } = req;
+      // Below a router `baseUrl` is the client's spelling of where it is mounted.
+      const { baseUrl, method, route } = req;
+      const mount = [''].includes(baseUrl) ? baseUrl : '*';
       const ours = route
-        ? { method, route: req.baseUrl + route.path }
+        ? { method, route: mount + route.path }
         : { method: 'any', route: 'none' };
       end({ ...ours, status: res.statusCode });
     });
