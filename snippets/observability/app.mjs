@@ -1,5 +1,6 @@
 // --8<-- [start:app]
 import express from 'express';
+import { parseOrder as parse } from '../rest-apis/order.mjs';
 import * as traces from './context.mjs';
 import { createPino } from './loggers.mjs';
 import { createOrders } from './orders.mjs';
@@ -9,7 +10,7 @@ import { problems, requestLog } from './request-log.mjs';
 export function createApp(deps = {}) {
   const { context = traces, measure = (req, res, next) => next() } = deps;
   const { logger = createPino({ context: context.inLogs }) } = deps;
-  const { orders = createOrders({ logger }) } = deps;
+  const { orders = createOrders({ logger }), parseOrder = parse } = deps;
   const app = express();
   app.disable('x-powered-by');
   app.use(context.traced); // first: every line below has the trace
@@ -21,8 +22,10 @@ export function createApp(deps = {}) {
     return order ? res.json(order) : next();
   });
   app.post('/orders', async (req, res) => {
-    const order = await orders.insert(req.body);
-    res.status(201).location(`/orders/${order.id}`).json(order);
+    const { value, errors } = parseOrder(req.body);
+    if (errors) return res.status(422).json({ status: 422, errors });
+    const order = await orders.insert(value);
+    return res.status(201).location(`/orders/${order.id}`).json(order);
   });
   app.use(problems({ logger }));
   return app;
