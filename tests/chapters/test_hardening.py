@@ -289,8 +289,13 @@ def test_the_nonce_is_another_in_each_answer_and_in_page_and_header_the_same(twi
             assert f'<style nonce="{nonce}">' in answer.text
             assert answer.headers["Cache-Control"] == "no-store"
         assert "'unsafe-inline'" not in policies[0]
-        assert answers[0].headers["Strict-Transport-Security"].startswith("max-age=63072")
+        # minutes, and for this host alone: what is sent cannot be called back
+        assert answers[0].headers["Strict-Transport-Security"] == "max-age=300"
         assert answers[0].headers["X-Frame-Options"] == "DENY"
+    years = "hsts: { maxAge: 63_072_000 }"
+    with node.serve(twin("app.mjs", f"{BEHIND}, {years}")) as server:
+        sent = Visitor(server).get("/login").headers["Strict-Transport-Security"]
+        assert sent == "max-age=63072000; includeSubDomains"
 
 
 # --- cookies ------------------------------------------------------------------------
@@ -368,6 +373,9 @@ def test_the_hardened_apps_cookie_has_all_flags_and_ends_with_the_logout(twin):
         assert ann.get("/orders", Cookie=f"{pair}x").status_code == 303
         again = ann.post("/login", ANN).headers["Set-Cookie"].split("; ")[0]
         assert again != pair  # a new session: nobody can have planted its id
+        assert ann.get("/orders").status_code == 303  # and the one before has ended
+        ann.headers["Cookie"] = again
+        assert ann.get("/orders").status_code == 200
         cleared = ann.post("/logout").headers["Set-Cookie"]
         assert cleared.startswith("__Host-session=;") and "1970" in cleared
         assert ann.get("/orders").status_code == 303  # gone, wherever it was copied to
@@ -381,7 +389,7 @@ def test_a_session_ends_by_the_clock_and_only_its_hash_is_kept():
     const sessions = sessionsOf({{ rows, life: 1000, now: () => time }});
     const cookies = [];
     const res = {{ cookie: (name, value) => cookies.push(`${{name}}=${{value}}`) }};
-    await sessions.start(res, {{ id: 'ann' }});
+    await sessions.start({{ headers: {{}} }}, res, {{ id: 'ann' }});
     const req = {{ headers: {{ cookie: cookies[0] }} }};
     const kept = [...rows.keys()].some((key) => cookies[0].includes(key));
     const during = (await sessions.userOf(req)).id;
@@ -967,19 +975,26 @@ def test_a_report_is_small_json_and_what_is_in_it_becomes_short_text():
     const app = express().use(reports({ logger: { info: (one) => told.push(one) } }));
     const server = app.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    async function send(body) {
-      const headers = { 'Content-Type': 'application/csp-report' };
+    async function send(body, type = 'csp-report') {
+      const headers = { 'Content-Type': `application/${type}` };
       const url = `http://127.0.0.1:${server.address().port}/csp-reports`;
       return (await fetch(url, { method: 'POST', headers, body })).status;
     }
     const long = { 'csp-report': { 'blocked-uri': 'x'.repeat(5000), 'document-uri': {} } };
     console.log(await send(JSON.stringify(long)), await send('[]'), await send(''));
     console.log(await send('x'.repeat(9000)), told[0].blocked.length, told[0].page);
+    console.log(await send('[{}]', 'reports+json'), told.length);
+    const codes = [];
+    for (let i = 0; i < 30; i += 1) codes.push(await send(JSON.stringify(long)));
+    console.log(codes.indexOf(429), codes.at(-1), told.length);
     server.close();
     server.closeAllConnections();
     """
     )
-    assert seen.splitlines() == ["204 204 204", "413 200 [object Object]"]
+    # what is no report is not logged, and anybody's thirtieth in a minute is their last
+    assert seen.splitlines() == [
+        "204 400 400", "413 200 [object Object]", "400 1", "25 429 26"
+    ]  # fmt: skip
 
 
 # --- TLS ----------------------------------------------------------------------------
