@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+import trustme
 from matplotlib.ticker import NullLocator
 
 from lab import ROOT, browser, evidence, figure, load, node, process
@@ -1005,7 +1007,10 @@ import {{ readFileSync }} from 'node:fs';
 import {{ serverOf as naive }} from '{naive}';
 import {{ serverOf as hardened }} from '{hardened}';
 const pem = readFileSync('{tls}');
-const made = {{ naive, hardened, node: (app, tls) => plain(tls, app) }};
+const made = {{
+  naive, hardened, node: (app, tls) => plain(tls, app),
+  pinned: (app, tls) => plain({{ ...tls, minVersion: 'TLSv1.2' }}, app),
+}};
 const server = made['{which}']((req, res) => res.end('ok'), {{ key: pem, cert: pem }});
 process.once('SIGTERM', () => {{ server.close(); server.closeAllConnections(); }});
 server.listen(0, '127.0.0.1', () =>
@@ -1019,8 +1024,11 @@ PROTOCOLS = {
 
 
 @contextlib.contextmanager
-def https(folder, which: str):
+def https(folder, which: str, rsa: bool = False):
     tls = browser.certificate(folder, "shop.test")
+    if rsa:
+        issued = trustme.CA().issue_cert("shop.test", key_type=trustme.KeyType.RSA)
+        issued.private_key_and_cert_chain_pem.write_to_path(str(tls))
     path = folder / "tls.mjs"
     twins = {"naive": uri("server.naive.mjs"), "hardened": uri("server.mjs")}
     path.write_text(TLS.format(tls=tls, which=which, **twins))
@@ -1053,7 +1061,7 @@ WEAK = re.compile(r"RC4|3DES|DES_CBC|NULL|EXPORT|anon|MD5")
 @pytest.mark.claim("hardening/node-tls-is-weak")
 def test_sslyze_finds_nothing_old_in_nodes_own_https_and_much_in_the_naive_one(tmp_path):
     found = {}
-    for which in ("naive", "node", "hardened"):
+    for which in ("naive", "node", "pinned", "hardened"):
         with https(tmp_path, which) as server:
             found[which] = suites(server.port)
     old = list(PROTOCOLS.values())[:4]
@@ -1062,7 +1070,10 @@ def test_sslyze_finds_nothing_old_in_nodes_own_https_and_much_in_the_naive_one(t
         assert not any(found[which][one] for one in old)
         assert found[which]["tls_1_3"]
         assert not [s for some in found[which].values() for s in some if WEAK.search(s)]
-    assert found["node"] == found["hardened"]  # the default needs nothing
+    assert found["node"] == found["pinned"]  # the default needs no minVersion
+    assert found["node"]["tls_1_3"] == found["hardened"]["tls_1_3"]
+    assert set(found["hardened"]["tls_1_2"]) < set(found["node"]["tls_1_2"])
+    assert all("CBC" not in one for one in found["hardened"]["tls_1_2"])
     assert [s for s in found["naive"]["tls_1_2"] if "anon" in s]  # no certificate at all
     shown = {"TLS 1.0": "tls_1_0", "TLS 1.1": "tls_1_1", "TLS 1.2": "tls_1_2"}
     shown |= {"TLS 1.3": "tls_1_3"}
@@ -1088,10 +1099,67 @@ def test_sslyze_finds_nothing_old_in_nodes_own_https_and_much_in_the_naive_one(t
     figure.publish(
         f"{TOPIC}/tls", drawing,
         "Bars by protocol: Node's own HTTPS server and the hardened one take no suite of "
-        "TLS 1.0 or 1.1 and the same of 1.2 and 1.3; the one configured by old advice "
-        "takes suites of all four, some without any certificate.",
+        "TLS 1.0 or 1.1 and the same of 1.3; of 1.2 the hardened one takes fewer. The one "
+        "configured by old advice takes suites of all four, some without any certificate.",
         {"protocol": list(shown), **counts}, source=SOURCE,
     )  # fmt: skip
+
+
+# the client sends its secret under the key of the certificate
+WITHOUT_FORWARD_SECRECY = ("AES256-GCM-SHA384", "AES128-SHA")
+
+
+def takes(port: int, suite: str) -> bool:
+    """Whether a server on loopback agrees with a client that has one suite of TLS 1.2."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.maximum_version = ssl.TLSVersion.TLSv1_2
+    client.set_ciphers(suite)
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        try:
+            with client.wrap_socket(connection) as secured:
+                return secured.cipher()[0] == suite
+        except ssl.SSLError as refused:
+            assert "HANDSHAKE_FAILURE" in str(refused)
+            return False
+
+
+@pytest.mark.claim("hardening/node-tls-is-weak")
+def test_with_an_rsa_key_nodes_list_takes_suites_without_forward_secrecy(tmp_path):
+    for which, weak in (("node", True), ("hardened", False)):
+        with https(tmp_path, which, rsa=True) as server:
+            assert takes(server.port, "ECDHE-RSA-AES128-GCM-SHA256")
+            for suite in (*WITHOUT_FORWARD_SECRECY, "ECDHE-RSA-AES128-SHA"):
+                assert takes(server.port, suite) is weak, (which, suite)
+    with https(tmp_path, "node") as server:  # an ECDSA key
+        assert not any(takes(server.port, suite) for suite in WITHOUT_FORWARD_SECRECY)
+
+
+def test_who_connects_and_says_nothing_is_cut_off_after_ten_seconds(tmp_path):
+    tls = browser.certificate(tmp_path, "shop.test")
+    said = javascript(
+        f"const pem = readFileSync('{tls}');"
+        + """
+    import { Socket, connect } from 'node:net';
+    import { once } from 'node:events';
+    import { readFileSync } from 'node:fs';
+    import { serverOf } from '@/hardening/server.mjs';
+    const real = Socket.prototype.setTimeout;
+    const asked = new Set();
+    Socket.prototype.setTimeout = function (ms, done) { // a second is 20 ms
+      if (ms) asked.add(ms);
+      return real.call(this, ms / 50, done);
+    };
+    const server = serverOf(() => {}, { key: pem, cert: pem }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const silent = connect(server.address().port, '127.0.0.1').on('error', () => {});
+    const [error] = await once(server, 'tlsClientError');
+    console.log(JSON.stringify({ asked: [...asked], code: error.code }));
+    silent.destroy();
+    server.close();
+    """
+    )
+    assert said == {"asked": [10_000], "code": "ERR_TLS_HANDSHAKE_TIMEOUT"}
 
 
 def test_the_hardened_server_takes_no_large_head_and_no_ambiguous_request(tmp_path):
