@@ -1483,6 +1483,27 @@ def test_where_a_planted_secret_turns_up(app, tmp_path):
     )  # fmt: skip
 
 
+def test_a_printer_that_never_ends_is_ended_after_five_seconds(app):
+    source = """
+    import children from 'node:child_process';
+    import { syncBuiltinESMExports } from 'node:module';
+    const { execFile } = children;
+    children.execFile = (file, args, { timeout = 0, ...own }, done) => {
+      console.log(`may take ${timeout}`);
+      return execFile(file, args, { ...own, timeout: timeout / 50 }, done);
+    };
+    syncBuiltinESMExports();
+    const { createApp: create } = await import('@/hardening/leaks.mjs');
+    export function createApp() {
+      return create({ printer: 'cat' }); // waits for input that never comes
+    }
+    """
+    with app(source, env={"SIGNING_SECRET": "s" * 40}) as server:
+        with server.client(timeout=4) as client:
+            assert client.post("/labels").status_code == 500
+        assert "may take 5000" in server.output()
+
+
 def test_missing_and_short_secrets_are_named_at_start_and_never_shown():
     said = javascript("""
     import { secretsFrom } from '@/hardening/secrets.mjs';
@@ -2103,6 +2124,28 @@ def test_a_flood_of_logins_leaves_threads_of_the_pool_to_others():
     """)
     assert said["counts"] == {"200": 2, "503": 38}
     assert said["after"]
+
+
+def test_a_login_refused_as_busy_says_when_to_come_back(twin):
+    before = f"""
+    import {{ passwordsOf }} from '{uri("passwords.mjs")}';
+    const {{ hash }} = passwordsOf({{ ln: 10 }});
+    const busy = (email, password) => Promise.all([1, 2, 3].map(() => hash(password)));
+    """
+    with node.serve(twin("app.mjs", "check: busy", before)) as server:
+        refused = Visitor(server).post("/login", ANN)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+
+
+def test_what_is_no_text_keeps_nobody_elses_place():
+    said = javascript("""
+    import { passwordsOf } from '@/hardening/passwords.mjs';
+    const { hash } = passwordsOf({ ln: 10, atOnce: 1 });
+    const wrong = await hash(undefined).catch((error) => error.name);
+    const after = await hash('x').then(() => 200, (error) => error.status);
+    console.log(JSON.stringify([wrong, after]));
+    """)
+    assert said == ["TypeError", 200]
 
 
 def test_argon2_of_node_makes_the_hash_of_rfc_9106():
