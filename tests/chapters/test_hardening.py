@@ -600,6 +600,7 @@ const seen = [];
 const ATTACKS = {{
   '/frame': ({{ url }}) => `<iframe src="${{url}}" width=600 height=400></iframe>`,
   '/form': ({{ url }}) => `<form method=post action="${{url}}"><button id=go>Win</form>`,
+  '/visit': ({{ url }}) => `<form action="${{url}}"><button id=go>See</form>`,
 }};
 const server = createServer({{ key: pem, cert: pem }}, (req, res) => {{
   const host = req.headers.host.split(':')[0];
@@ -707,6 +708,30 @@ def test_in_chromium_another_pages_form_cancels_an_order_of_the_naive_app(site, 
             with page.expect_response(lambda one: one.request.method == "POST") as sent:
                 page.click("#cancel")
             assert sent.value.status == 303  # its own form
+
+
+def test_in_chromium_lax_goes_with_another_sites_get_form_and_nothing_else_of_it(site):
+    with site("app.mjs") as (page, host):
+        target = f"{host('shop.test')}/orders/ord_1"
+
+        def cookie(method: str, do) -> str:
+            with page.expect_request(
+                lambda one: (one.method, one.url.split("?")[0]) == (method, target)
+            ) as sent:
+                do()
+            sent.value.response()  # its headers are known by then
+            return sent.value.all_headers().get("cookie", "").split("=")[0]
+
+        page.goto(f"{host('evil.test')}/visit?url={target}")
+        assert cookie("GET", lambda: page.click("#go")) == "__Host-session"
+        page.wait_for_url(f"{target}?")
+        assert "for cus_ann" in page.inner_text("body")
+        page.goto(f"{host('evil.test')}/form?url={target}")
+        assert cookie("POST", lambda: page.click("#go")) == ""
+        framed = f"{host('evil.test')}/frame?url={target}"
+        assert cookie("GET", lambda: page.goto(framed)) == ""
+        ask = "(to) => fetch(to, { mode: 'no-cors', credentials: 'include' }).catch(() => 0)"
+        assert cookie("GET", lambda: page.evaluate(ask, target)) == ""
 
 
 @TWINS
@@ -1949,6 +1974,20 @@ def test_vm_has_our_process_unless_code_from_strings_is_off_for_all():
     flag = "--disallow-code-generation-from-strings"
     without = node.run("hardening/escape.mjs", flags=(flag,)).stdout
     assert "has our process" not in without
+
+
+@pytest.mark.claim("hardening/vm-is-a-sandbox")
+@pytest.mark.parametrize(
+    "flag", ["--disallow-code-generation-from-strings", "--disable-proto=delete"]
+)
+def test_code_in_a_context_writes_to_our_prototypes_whatever_the_flag(flag, tmp_path):
+    path = tmp_path / "context.mjs"
+    path.write_text("""
+    import vm from 'node:vm';
+    vm.runInNewContext('this.constructor.prototype.isAdmin = true');
+    console.log({}.isAdmin);
+    """)
+    assert node.run(path, flags=(flag,)).stdout == "true\n"
 
 
 def test_the_flag_against_code_from_strings_does_not_stop_vm_or_import():
