@@ -17,8 +17,8 @@ const POLICY = {
 const MINUTES = { maxAge: 300, includeSubDomains: false };
 
 /** Helmet with a policy by nonce, which is `res.locals.nonce` to views.
- * `reportOnly` is for the roll-out: nothing is stopped, all is reported.
- * So are the five minutes of HSTS; later, hosts below and years. */
+ * For the roll-out, `reportOnly` stops nothing and reports all, and HSTS is
+ * five minutes, for this host; hosts below and years come later. */
 export function headers({ reportOnly = false, hsts = MINUTES } = {}) {
   const send = helmet({
     contentSecurityPolicy: {
