@@ -16,10 +16,10 @@ export function createApp(deps = {}) {
   const { sessions = sessionsOf(), logger = console } = deps;
   const { store = ordersOf([]), check = async () => null } = deps;
   const { authenticate = sessions.userOf } = deps;
-  const { reportOnly, reportLimits = [] } = deps;
+  const { reportOnly, hsts, reportLimits } = deps;
   const app = express();
   app.set('trust proxy', proxies);
-  app.use(headers({ reportOnly })); // first, so that errors have them, too
+  app.use(headers({ reportOnly, hsts })); // first, so errors have them, too
   app.use(reports({ logger, limits: reportLimits }));
   app.use(fromOurPages(origin));
   app.use(express.urlencoded({ limit: '4kb', extended: false }));
@@ -52,7 +52,7 @@ function login(app, { origin, limits, check, sessions }) {
   app.post('/login', wellFormed, ...limits, async (req, res) => {
     const user = await check(req.body.email, req.body.password);
     if (!user) throw new Problem(401, 'Wrong credentials.');
-    await sessions.start(res, { id: user.id });
+    await sessions.start(req, res, { id: user.id });
     res.redirect(303, destination(req.body.next, origin, '/orders'));
   });
   app.post('/logout', async (req, res) => {

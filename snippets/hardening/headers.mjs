@@ -14,10 +14,12 @@ const POLICY = {
   'frame-ancestors': ["'none'"],
   'report-uri': ['/csp-reports'],
 };
+const MINUTES = { maxAge: 300, includeSubDomains: false };
 
 /** Helmet with a policy by nonce, which is `res.locals.nonce` to views.
- * `reportOnly` is for the roll-out: nothing is stopped, all is reported. */
-export function headers({ reportOnly = false } = {}) {
+ * For the roll-out, `reportOnly` stops nothing and reports all, and HSTS is
+ * five minutes, for this host; hosts below and years come later. */
+export function headers({ reportOnly = false, hsts = MINUTES } = {}) {
   const send = helmet({
     contentSecurityPolicy: {
       directives: POLICY,
@@ -26,7 +28,7 @@ export function headers({ reportOnly = false } = {}) {
     },
     // Helmet's own 'no-referrer' makes browsers send `Origin: null`
     referrerPolicy: { policy: 'same-origin' },
-    strictTransportSecurity: { maxAge: 63_072_000 }, // two years
+    strictTransportSecurity: hsts,
     xFrameOptions: { action: 'deny' },
   });
   return (req, res, next) => {

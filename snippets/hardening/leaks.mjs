@@ -14,7 +14,8 @@ export function createApp({ env = process.env, printer = 'lpr' } = {}) {
     res.json({ signature: sign(config.secret, req.params.id) });
   });
   app.post('/labels', (req, res, next) => {
-    const own = { env: { PATH: env.PATH } }; // what it needs, by name
+    // what it needs, by name, and not for ever
+    const own = { env: { PATH: env.PATH }, timeout: 5000 };
     execFile(printer, [], own, (error, out) =>
       error ? next(error) : res.send(out),
     );

@@ -1,6 +1,7 @@
 // --8<-- [start:passwords]
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
+import { Problem } from '../rest-apis/problem.mjs';
 
 const derive = promisify(scrypt);
 const FORM = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([\w-]+)\$([\w-]{43})$/;
@@ -11,12 +12,11 @@ export function passwordsOf({ ln = 17, r = 8, p = 1, atOnce = 2 } = {}) {
   let hashing = 0;
   async function hashed(text, salt, cost) {
     if (hashing >= atOnce)
-      throw Object.assign(new Error('busy'), { status: 503 });
-    hashing += 1;
+      throw new Problem(503, 'Busy.', { headers: { 'Retry-After': '1' } });
     const options = { ...cost, maxmem: 256 * cost.N * cost.r };
-    return derive(text.normalize('NFC'), salt, 32, options).finally(() => {
-      hashing -= 1;
-    });
+    const made = derive(text.normalize('NFC'), salt, 32, options);
+    hashing += 1; // after what may throw
+    return made.finally(() => (hashing -= 1));
   }
   async function hash(text) {
     const salt = randomBytes(16);

@@ -3,7 +3,7 @@
  * whole address: the path alone may be `//evil.test`, which is a host. */
 export function destination(next, origin, home = '/') {
   const path = typeof next === 'string' && next.startsWith('/') ? next : home;
-  const url = new URL(path, origin);
-  return url.origin === origin ? url.href : new URL(home, origin).href;
+  const url = URL.parse(path, origin); // null for `//[`
+  return url?.origin === origin ? url.href : new URL(home, origin).href;
 }
 // --8<-- [end:redirect]

@@ -1,16 +1,18 @@
 // --8<-- [start:reports]
 import express from 'express';
+import { rateLimit } from 'express-rate-limit';
 
-const TYPES = ['application/csp-report', 'application/reports+json'];
 const text = (value) => String(value ?? '').slice(0, 200);
+const few = () => [rateLimit({ windowMs: 60_000, limit: 30 })];
 
 /** Where browsers send what a policy stopped, or would have. Anybody can
- * send anything: small, rated (`limits`), and logged as data. */
-export function reports({ logger, limits = [] }) {
+ * send anything: few, small, and logged as data. */
+export function reports({ logger, limits = few() }) {
   const router = express.Router();
-  const read = express.json({ limit: '8kb', type: TYPES });
+  const read = express.json({ limit: '8kb', type: 'application/csp-report' });
   router.post('/csp-reports', ...limits, read, (req, res) => {
-    const report = req.body?.['csp-report'] ?? {};
+    const report = req.body?.['csp-report'];
+    if (!report) return res.sendStatus(400);
     logger.info(
       {
         directive: text(report['effective-directive']),
@@ -19,7 +21,7 @@ export function reports({ logger, limits = [] }) {
       },
       'csp report',
     );
-    res.sendStatus(204);
+    return res.sendStatus(204);
   });
   return router;
 }

@@ -12,7 +12,8 @@ export function secretsFrom({ names, env, read = readFileSync }) {
       ? read(env[`${name}_FILE`])
       : Buffer.from(env[name] ?? '');
     delete env[name]; // a child gets a copy of what is left
-    const bytes = raw.at(-1) === 0x0a ? raw.subarray(0, -1) : raw;
+    const last = raw.findLastIndex((byte) => ![0x0a, 0x0d].includes(byte));
+    const bytes = raw.subarray(0, last + 1); // without the file's line end
     if (bytes.length < 32 && !(optional && bytes.length === 0))
       wrong.push(`${name}: at least 32 bytes, or ${name}_FILE`);
     const keys = bytes.length < 32 ? [] : [createSecretKey(bytes)];
@@ -34,7 +35,8 @@ const mac = (key, text) => createHmac('sha256', key).update(text).digest();
 export const sign = ([current], text) => mac(current, text).toString('hex');
 
 export function verify(keys, text, signature) {
-  if (!/^[0-9a-f]{64}$/.test(signature)) return false;
+  const isText = typeof signature === 'string'; // a query may give a list
+  if (!isText || !/^[0-9a-f]{64}$/.test(signature)) return false;
   const given = Buffer.from(signature, 'hex');
   return keys.some((key) => timingSafeEqual(mac(key, text), given));
 }

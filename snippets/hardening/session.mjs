@@ -9,12 +9,14 @@ const SAFE = { httpOnly: true, secure: true, sameSite: 'lax', path: '/' };
 const hash = (id) => createHash('sha256').update(id).digest('base64url');
 
 /** `rows`: get, set, delete, async or not; in Redis they expire by
- * themselves. What they hold opens nothing if it leaks: hashes of ids. */
+ * themselves, a Map keeps all and is for tests. What they hold opens nothing
+ * if it leaks: hashes of ids. */
 export function sessionsOf(deps = {}) {
   const { rows = new Map(), life = HOUR, now = Date.now } = deps;
   const keyOf = (req) => hash(cookieOf(req, NAME) ?? '');
   return {
-    async start(res, user) {
+    async start(req, res, user) {
+      await rows.delete(keyOf(req)); // the one before ends here
       const id = randomBytes(32).toString('base64url'); // ours, never theirs
       await rows.set(hash(id), { user, until: now() + life });
       res.cookie(NAME, id, { ...SAFE, maxAge: life });

@@ -11,15 +11,21 @@ const Settings = z.strictObject({
 export function createApp({ authenticate, isAdmin }) {
   const settings = new Map();
   const app = express();
-  app.patch('/settings', express.json(), (req, res) => {
-    const { id } = authenticate(req);
+  const known = async (req, res, next) => {
+    req.user = await authenticate(req);
+    return req.user ? next() : res.sendStatus(401);
+  };
+  // a stranger's body is not read
+  const body = express.json({ limit: '4kb' });
+  app.patch('/settings', known, body, (req, res) => {
+    const { id } = req.user;
     const { success, data } = Settings.safeParse(req.body);
     if (!success) return res.sendStatus(422);
     settings.set(id, { ...settings.get(id), ...data });
     return res.sendStatus(204);
   });
-  app.get('/admin/orders', async (req, res) => {
-    const admin = (await isAdmin(authenticate(req).id)) === true;
+  app.get('/admin/orders', known, async (req, res) => {
+    const admin = (await isAdmin(req.user.id)) === true;
     return admin ? res.json({ items: [] }) : res.sendStatus(403);
   });
   return app;

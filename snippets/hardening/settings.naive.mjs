@@ -5,13 +5,13 @@ import { merge } from '../validation/merge.naive.mjs';
 export function createApp({ authenticate }) {
   const settings = new Map();
   const app = express();
-  app.patch('/settings', express.json(), (req, res) => {
-    const { id } = authenticate(req);
+  app.patch('/settings', express.json(), async (req, res) => {
+    const { id } = await authenticate(req);
     settings.set(id, merge(settings.get(id) ?? {}, req.body));
     res.sendStatus(204);
   });
-  app.get('/admin/orders', (req, res) => {
-    const user = authenticate(req);
+  app.get('/admin/orders', async (req, res) => {
+    const user = await authenticate(req);
     return user.isAdmin ? res.json({ items: [] }) : res.sendStatus(403);
   });
   return app;

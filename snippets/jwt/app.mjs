@@ -1,6 +1,6 @@
 // --8<-- [start:app]
 import express from 'express';
-import { REFRESH, cookieOf, fromOurPages } from './cookies.mjs';
+import { REFRESH, cookieOf, fromOurOrigins } from './cookies.mjs';
 import { clearCookies, setCookies } from './cookies.mjs';
 
 /** Login, refresh and logout by cookie, and two routes that need a user.
@@ -11,7 +11,7 @@ export function createApp(deps) {
   const { check = async () => null } = deps; // nobody, until you say who
   const life = 30 * 24 * 60 * 60 * 1000;
   const app = express();
-  app.disable('x-powered-by').use(fromOurPages(origins));
+  app.disable('x-powered-by').use(fromOurOrigins(origins));
 
   async function hand(res, { user, sid, token }) {
     const access = await issue({ id: user, sid });

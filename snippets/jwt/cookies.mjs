@@ -26,7 +26,7 @@ export function cookieOf(req, name) {
 /** Refuses changes that a page of another origin asks for. SameSite alone
  * lets subdomains ask. A bearer token no browser sends by itself, and who
  * sends neither that nor an Origin is no browser. */
-export function fromOurPages(origins) {
+export function fromOurOrigins(origins) {
   return (req, res, next) => {
     const { authorization = '', origin } = req.headers;
     const reads = req.method === 'GET' || req.method === 'HEAD';
