@@ -811,7 +811,6 @@ def forgotten(named_hosts, tmp_path):
         module.write_text(
             FORGOTTEN_APP.format(
                 helmet=package("helmet"), policy=POLICIES[policy], uploads=uploads,
-                express=package("express"),
                 **{name: uri(f"{name}.mjs") for name in ("headers", "reports")},
                 forgotten=uri("forgotten.mjs"),
             )
@@ -832,7 +831,6 @@ def forgotten(named_hosts, tmp_path):
 
 
 FORGOTTEN_APP = """
-import express from '{express}';
 import helmet from '{helmet}';
 import {{ createApp as create }} from '{forgotten}';
 import {{ headers }} from '{headers}';
@@ -840,12 +838,11 @@ import {{ reports }} from '{reports}';
 const reported = [];
 const logger = {{ info: (fields) => reported.push(fields) }};
 const around = {{ headers: {policy}, uploads: '{uploads}' }};
-export function createApp() {{
-  const outer = express();
-  outer.get('/reported', (req, res) => res.json(reported));
-  outer.use((req, res) => create({{ note: req.query.note, ...around }})(req, res));
-  return outer;
-}}
+export const createApp = () => (req, res) => {{
+  const {{ pathname, searchParams }} = new URL(req.url, 'https://shop.test');
+  if (pathname === '/reported') return res.end(JSON.stringify(reported));
+  return create({{ note: searchParams.get('note'), ...around }})(req, res);
+}};
 """
 # what wants a click has it; then timers and frames have had their turn
 SETTLED = """() => new Promise((done) => {
