@@ -198,6 +198,7 @@ _VOLATILE = (
         r"(?<![\w.:/])(?:file://)?/(?:tmp|home|root|usr|work|var|build|__w)/[^\s'\",)\]]*",
         "…",
     ),
+    (r"\bbuild/tmp/[^\s'\",)\]:]*", "…"),
     (r"\b(127\.0\.0\.\d+|localhost|\[::1\]):\d+", r"\1"),
     (r"\((node|pid):? ?\d+\)", r"(\1)"),
     (r"\b0x[0-9a-f]{6,}\b", "0x…"),

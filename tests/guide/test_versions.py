@@ -135,6 +135,7 @@ def test_what_the_notes_say_of_express_4_is_so(express4, probe):
         ("A tool 1.2\n---\n\nLoaded\n\n 1 error, gone\n", "1 error, gone"),
         ("nothing special", "nothing special"),
         ("error " + "x" * 500, "error " + "x" * (versions.REASON - 7) + "…"),
+        ("build/tmp/test-x1_y/pytest/main.mjs: ended with 1", "…: ended with 1"),
     ],
 )
 def test_a_reason_is_one_line_and_the_same_everywhere(said, clean):
