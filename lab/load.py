@@ -126,10 +126,20 @@ def closed_loop(
 
 class Held:
     """A request whose last byte waits for `release`: the server has read the rest,
-    so what it does afterwards begins at a moment that the test chooses."""
+    so what it does afterwards begins at a moment that the test chooses.
+
+    Where several processes share a port, give `first`: a path that is asked over the
+    same connection before. Its answer, `greeting`, says which of them has the
+    connection, and that it is there and no longer on its way.
+    """
 
     def __init__(
-        self, url: str, method: str = "GET", body: bytes = b"", content_type: str = ""
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes = b"",
+        content_type: str = "",
+        first: str = "",
     ) -> None:
         _check(url, 0, 1)
         parts = urlsplit(url)
@@ -141,6 +151,14 @@ class Held:
         self.size = len(data)
         self._last = data[-1:]
         self._socket = socket.create_connection((parts.hostname, parts.port), 30)
+        # else the last byte waits until the server's kernel has said that it has the
+        # rest, and to that it gives itself 40 ms (Nagle's algorithm, delayed ACK)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.greeting = b""
+        if first:
+            greet = f"GET {first} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
+            self._socket.sendall(greet.encode())
+            _, self.greeting = self._receive()
         self._socket.sendall(data[:-1])
 
     def release(self) -> None:
@@ -154,9 +172,12 @@ class Held:
     def answer(self) -> tuple[int, bytes]:
         """Wait for the answer: status and body."""
         with self._socket:
-            response = http.client.HTTPResponse(self._socket)
-            response.begin()
-            return response.status, response.read()
+            return self._receive()
+
+    def _receive(self) -> tuple[int, bytes]:
+        response = http.client.HTTPResponse(self._socket)
+        response.begin()
+        return response.status, response.read()
 
 
 def answers_during(held: Held, client: httpx.Client, path: str) -> int:
