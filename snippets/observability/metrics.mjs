@@ -1,6 +1,7 @@
 // --8<-- [start:metrics]
 import { performance } from 'node:perf_hooks';
 import client from 'prom-client';
+import { routeOf, statusOf } from './route.mjs';
 
 const { Counter, Gauge, Histogram, Registry } = client;
 
@@ -27,7 +28,9 @@ export function createMetrics(options = {}) {
     inFlight.inc();
     res.once('close', () => {
       inFlight.dec();
-      end(labels(req, res, mounts));
+      // Off our routes the method is one more word of the client's.
+      const method = req.route ? req.method : 'any';
+      end({ method, route: routeOf(req, mounts), status: statusOf(res) });
     });
     next();
   }
@@ -58,14 +61,3 @@ function addSaturation(registers, capacity) {
   });
 }
 // --8<-- [end:saturation]
-
-// --8<-- [start:labels]
-/** Only what we have written ourselves: the pattern, never the path. Below a
- * mount `baseUrl` is as the client spelt it: `*`, unless we know it. */
-function labels({ baseUrl, method, route }, res, mounts) {
-  const status = res.writableFinished ? res.statusCode : 499; // hung up
-  if (!route) return { method: 'any', route: 'none', status };
-  const mount = mounts.includes(baseUrl) ? baseUrl : '*';
-  return { method, route: `${mount}${route.path}`, status };
-}
-// --8<-- [end:labels]

@@ -1,13 +1,7 @@
 // --8<-- [start:request-log]
 import { STATUS_CODES } from 'node:http';
 import { pinoHttp } from 'pino-http';
-
-/** The pattern that a route was declared with, never the URL. `baseUrl` is
- * as the client spelt it: below a mount that you didn't name it is `*`. */
-export function routeOf({ route, baseUrl }, mounts = ['']) {
-  if (!route) return 'none';
-  return (mounts.includes(baseUrl) ? baseUrl : '*') + route.path;
-}
+import { routeOf, statusOf } from './route.mjs';
 
 /** One line a request, made of what comes from short lists. The URL, headers
  * and bodies are the client's words, and not here. */
@@ -15,7 +9,7 @@ export function requestLog({ logger, mounts }) {
   const line = (req, res, { responseTime }) => ({
     method: req.method,
     route: routeOf(req, mounts),
-    status: res.writableFinished ? res.statusCode : 499, // hung up
+    status: statusOf(res),
     ms: responseTime,
   });
   return pinoHttp({
