@@ -57,6 +57,7 @@ _LIGHTER = (
 
 
 # The text between is escaped, so the first end tag is the token's own.
+_CODE = re.compile(r"<pre>(<span></span><code>)(.*?)(?=</code></pre>)", re.DOTALL)
 _PLAIN_TOKEN = re.compile(r'<span class="(?:w|n|nx|nb|p|o)">([^<]*)</span>')
 
 
@@ -160,7 +161,7 @@ def on_page_content(html, page, config, files):
     ours = sys.modules["lab.site"]
     if page.file.src_uri.endswith(".ipynb"):
         html = ours.notebook_page(html, page, config)
-    return ours.fewer_elements(html)
+    return ours.sized_code(ours.fewer_elements(html))
 
 
 def on_post_build(config):
@@ -209,6 +210,17 @@ def fewer_elements(html: str) -> str:
     their own: white space, names, punctuation, operators. They are most of a chapter's
     elements, and a phone lays all of them out before a reader can scroll."""
     return _PLAIN_TOKEN.sub(r"\1", html)
+
+
+def sized_code(html: str) -> str:
+    """A page whose blocks of code say how many lines they have: from that the style
+    sheet knows their heights, so a browser need not lay out what is far below."""
+
+    def sized(block: re.Match) -> str:
+        lines = block[2].rstrip("\n").count("\n") + 1
+        return f'<pre data-lines="{lines}">{block[1]}{block[2]}'
+
+    return _CODE.sub(sized, html)
 
 
 def publish_site(config: MkDocsConfig, *, served: bool) -> None:

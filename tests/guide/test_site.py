@@ -98,6 +98,9 @@ async () => {
     await frame();
     await frame();
   }
+  // and axe shall see what a browser need not lay out
+  for (const pre of document.querySelectorAll('pre[data-lines]'))
+    pre.style.contentVisibility = 'visible';
   const wide = () => [...document.querySelectorAll('pre > code, .md-typeset__scrollwrap')]
     .some((box) => box.scrollWidth > box.clientWidth && box.tabIndex < 0);
   for (let i = 0; i < 100 && wide(); i += 1) await frame();
@@ -561,6 +564,27 @@ def test_code_scrolls_inside_its_block_on_a_phone(open_page):
         "all => all.filter((code) => code.scrollWidth > code.clientWidth).length"
     )
     assert wider > 5  # and no page is: see above
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_code_that_is_not_laid_out_yet_is_as_high_as_it_will_be(open_page, width):
+    """Else a link would end beside its target, and the page would move under a reader."""
+    page = open_page("chapters/event-loop/", viewport={"width": width, "height": 800})
+    skipped, heights = page.evaluate(
+        """() => {
+          for (const fold of document.querySelectorAll('details')) fold.open = true;
+          const all = [...document.querySelectorAll('pre[data-lines]')];
+          const skipped = all.filter((pre) => !pre.querySelector('code')
+            .checkVisibility({ contentVisibilityAuto: true }));
+          const height = (pre) => pre.getBoundingClientRect().height;
+          const before = all.map(height);
+          for (const pre of all) pre.style.contentVisibility = 'visible';
+          return [skipped.length, all.map((pre, i) => [before[i], height(pre)])];
+        }"""
+    )
+    assert skipped > 20
+    for before, after in heights:
+        assert abs(before - after) < 0.5, heights  # px: browsers round a line's height
 
 
 def test_an_unknown_address_says_where_to_go(open_page):
