@@ -4,12 +4,11 @@ import contextlib
 import json
 import re
 import socket
-import time
 
 import psutil
 import pytest
 
-from lab import load, node
+from lab import load, node, process
 
 LOGIN = json.dumps({"email": "ann@shop.test", "password": "correct horse"}).encode()
 
@@ -430,6 +429,7 @@ let log = '';
 const server = createServer(async (req, res) => {
   if (req.url === '/log') return res.end(log);
   if (req.url === '/stall') {
+    console.log('stalls');
     const end = performance.now() + 400;
     while (performance.now() < end);
     await nextTurn();
@@ -461,7 +461,8 @@ def test_after_a_stall_connections_are_accepted_one_a_turn(stalling):
     with contextlib.ExitStack() as stack:
         stall = stack.enter_context(socket.create_connection(address))
         stall.sendall(GET % b"stall")
-        time.sleep(0.1)  # the loop is stalled now; the kernel takes connections
+        # the loop stands still now; the kernel takes connections
+        process.until(lambda: "stalls" in stalling.output())
         late = [stack.enter_context(socket.create_connection(address)) for _ in range(8)]
         for connection in late:
             connection.sendall(GET % b"x")
@@ -483,7 +484,7 @@ def test_a_stall_closes_an_idle_connection_that_has_its_next_request_waiting(sta
         idle.sendall(GET % b"x")
         assert b"200 OK" in idle.recv(1000)
         other.sendall(GET % b"stall")
-        time.sleep(0.1)  # before the idle connection's 200 ms are over
+        process.until(lambda: "stalls" in stalling.output())
         idle.sendall(GET % b"x")
         try:
             answer = idle.recv(1000)
