@@ -478,11 +478,16 @@ def executed(folder: Path) -> dict[str, set[int]]:
 
     A line ran unless, in every process that loaded the file, one range that V8
     counted zero times covers all of it. Source: the Inspector protocol's
-    `Profiler.takePreciseCoverage`, as NODE_V8_COVERAGE writes it.
+    `Profiler.takePreciseCoverage`, as NODE_V8_COVERAGE writes it. A process that was
+    killed while it wrote leaves half a file, which proves nothing: it is passed over.
     """
     found: dict[str, set[int]] = {}
     for report in sorted(folder.glob("coverage-*.json")):
-        for script in json.loads(report.read_text("utf-8"))["result"]:
+        try:
+            scripts = json.loads(report.read_text("utf-8"))["result"]
+        except ValueError:
+            continue
+        for script in scripts:
             url = unquote(script["url"])
             if not url.startswith(f"file://{SNIPPETS}/") or "/node_modules/" in url:
                 continue

@@ -90,7 +90,11 @@ def end(process: subprocess.Popen[bytes], token: str, grace: float) -> bool:
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + grace
         obeyed = wait(process, grace)
+        # its children were told as well, and may be writing something down
+        while _group_lives(process.pid) and time.monotonic() < deadline:
+            time.sleep(POLL)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)  # the rest of the group
     process.wait()
@@ -134,6 +138,15 @@ def of_no_test() -> Iterator[None]:
     finally:
         if outer is not None:
             os.environ[TOKEN] = outer
+
+
+def _group_lives(leader: int) -> bool:
+    """Whether any process is left in the group that process `leader` began."""
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(one.pid) == leader and one.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def survivors(token: str) -> list[psutil.Process]:

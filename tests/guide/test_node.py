@@ -130,6 +130,27 @@ def test_a_server_that_ignores_sigterm_is_killed_and_reported(snippet):
     assert not psutil.pid_exists(pid)
 
 
+def test_what_a_server_started_gets_its_time_to_end_too(snippet, tmp_path):
+    """A child that is killed while it writes leaves half a file of coverage."""
+    written = tmp_path / "written"
+    child = (
+        "process.once('SIGTERM', () => setTimeout(() => {"
+        f" require('node:fs').writeFileSync({str(written)!r}, 'whole'); process.exit();"
+        " }, 300));"
+        "setInterval(() => {}, 1000); process.send('ready');"
+    )
+    path = snippet(
+        "import { spawn } from 'node:child_process'; import { once } from 'node:events';"
+        f"const child = spawn(process.execPath, ['--eval', {child!r}],"
+        " { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });"
+        "await once(child, 'message');"
+        "process.once('SIGTERM', () => process.exit(0));" + LISTEN % "process.env.PORT"
+    )
+    with node.serve(path):
+        pass
+    assert written.read_text() == "whole"
+
+
 def test_a_server_that_dies_while_it_is_served_is_reported(snippet):
     path = snippet(LISTEN % "process.env.PORT" + "setTimeout(() => process.exit(7), 200)")
     with pytest.raises(GuideError, match="ended while it was being served, with 7"):
@@ -274,5 +295,10 @@ def test_lines_that_ran_are_told_from_lines_that_did_not(snippet, monkeypatch, t
     (tmp_path / "node_modules").mkdir()
     node.run(path)
     assert node.executed(tmp_path)[path.name] == {1, 2, 4, 5, 6, 10}
+    (first,) = tmp_path.glob("coverage-*.json")
+    whole = first.read_text()
+    first.write_text(whole[: len(whole) // 2])  # as of a process that was killed
+    assert node.executed(tmp_path) == {}
+    first.write_text(whole)
     node.run(path, "given")  # two runs together execute both branches
     assert node.executed(tmp_path)[path.name] == {1, 2, 3, 4, 5, 6, 10}
