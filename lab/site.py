@@ -56,8 +56,8 @@ _LIGHTER = (
 )
 
 
-# The text between is escaped, so the first end tag is the token's own.
-_CODE = re.compile(r"<pre>(<span></span><code>)(.*?)(?=</code></pre>)", re.DOTALL)
+# The text between is escaped, so the first end tag is the one that belongs to it.
+_CODE = re.compile(r"<pre>(?=<span></span><code>(.*?)</code></pre>)", re.DOTALL)
 _PLAIN_TOKEN = re.compile(r'<span class="(?:w|n|nx|nb|p|o)">([^<]*)</span>')
 
 
@@ -217,8 +217,8 @@ def sized_code(html: str) -> str:
     sheet knows their heights, so a browser need not lay out what is far below."""
 
     def sized(block: re.Match) -> str:
-        lines = block[2].rstrip("\n").count("\n") + 1
-        return f'<pre data-lines="{lines}">{block[1]}{block[2]}'
+        lines = block[1].rstrip("\n").count("\n") + 1
+        return f'<pre data-lines="{lines}">'
 
     return _CODE.sub(sized, html)
 
