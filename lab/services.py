@@ -395,11 +395,13 @@ def proxy(
     forwarded: str = "append",
     keepalive: int = 0,
     websocket: bool = False,
-    retry: bool = False,
+    retry: bool = True,
     location: str = "",
     source: str = "127.0.0.2",
 ) -> Iterator[Proxy]:
-    """A reverse proxy in front of `upstreams`, URLs of this machine.
+    """A reverse proxy in front of `upstreams`, URLs of this machine, as nginx is when
+    nobody tuned it: HTTP/1.0 to the upstreams, answers buffered, a failed GET tried on
+    the next upstream. A module that is only right behind a tuned proxy fails its test.
 
     `kind` is "nginx", "node" (some lines of Node with the same contract, for where
     there is no nginx), or None: nginx where it is installed.
@@ -409,8 +411,11 @@ def proxy(
     address to it, "overwrite" puts that address in its place, "pass" leaves it as the
     client sent it. X-Forwarded-Proto is always set, Host is the client's.
     `keepalive` is how many idle connections to the upstreams are kept; with 0
-    each request takes a new one. `websocket` passes the upgrade on. `retry` sends a
-    GET or HEAD whose upstream fails to the next one, as nginx does unless told.
+    each request takes a new one. `websocket` passes the upgrade on. Both make nginx
+    speak HTTP/1.1 to the upstreams (the Node proxy always does, and never buffers: a
+    test about streams takes nginx). `retry` sends a GET or HEAD whose upstream fails
+    to the next one; an upstream that failed is asked again by the next request, so
+    that the turns can be counted (nginx waits ten seconds unless told).
     `location` is text for nginx's `location /`, and forces nginx.
     `source` is the address that the upstreams see: not that of the tests' own
     clients, since `trust proxy: 'loopback'` would trust them too.
@@ -673,6 +678,8 @@ def _nginx_config(options: dict, location: str, folder: Path, port: int) -> str:
         "pass": "",
     }[options["forwarded"]]
     connection = '""' if options["keepalive"] else "close"
+    modern = options["keepalive"] or options["websocket"]
+    version = "proxy_http_version 1.1;" if modern else ""  # else nginx's own default
     upgrade = ""
     if options["websocket"]:
         upgrade = "proxy_set_header Upgrade $http_upgrade;"
@@ -705,7 +712,7 @@ http {{
     location / {{
       proxy_pass http://behind;
       proxy_bind {options["source"]};
-      proxy_http_version 1.1;
+      {version}
       proxy_next_upstream {retry};
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-Proto $scheme;

@@ -163,7 +163,9 @@ def test_nginx_takes_a_query_of_death_to_the_next_server(nginx_proxy):
             node.serve("clustering/shop.mjs") as one,
             node.serve("clustering/shop.mjs") as two,
         ):
-            proxy = nginx_proxy([one.url, two.url], retry=True)  # as it is by default
+            proxy = nginx_proxy(
+                [one.url, two.url]
+            )  # which tries the next server by default
             assert httpx.get(proxy.url + "/orders/ord_1/label").json() == ANSWER
             assert httpx.get(proxy.url + POISON).status_code == 502
             process.until(lambda: not one.alive() and not two.alive())

@@ -1404,7 +1404,7 @@ def test_nginx_hides_the_race_from_a_get_and_not_from_a_post(nginx_proxy):
     codes = {}
     for method in ("GET", "POST"):
         with served(200) as server, Relay(server.port, delay=0.8) as relay:
-            proxy = nginx_proxy(f"http://127.0.0.1:{relay.port}", keepalive=4, retry=True)
+            proxy = nginx_proxy(f"http://127.0.0.1:{relay.port}", keepalive=4)
             headers = {"Authorization": "Bearer ann-key"}
             with httpx.Client(base_url=proxy.url, headers=headers) as ann:
                 assert ann.get("/orders").status_code == 200

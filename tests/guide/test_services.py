@@ -29,7 +29,8 @@ const server = createServer((req, res) => {
     const { method, url, headers } = req;
     res.setHeader('Set-Cookie', ['a=1', 'b=2']);
     const who = { name, remoteAddress, remotePort, held: held.length };
-    const answer = () => res.end(JSON.stringify({ ...who, method, url, headers, body }));
+    const v = req.httpVersion;
+    const answer = () => res.end(JSON.stringify({ ...who, v, method, url, headers, body }));
     if (req.url === '/slow') return held.push(answer);
     if (req.url === '/release') held.forEach((release) => release());
     return answer();
@@ -398,7 +399,7 @@ def test_a_proxy_keeps_connections_to_its_upstreams_only_if_told(proxy, echo):
     assert ports(proxy(upstream, keepalive=4).url) == 1
 
 
-def test_a_proxy_retries_elsewhere_only_if_told(proxy, echo):
+def test_a_proxy_retries_elsewhere_unless_told(proxy, echo):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -408,13 +409,13 @@ def test_a_proxy_retries_elsewhere_only_if_told(proxy, echo):
             url = proxy([dead, alive], **options).url
             return sorted(httpx.request(method, url).status_code for _ in range(4))
 
-        assert statuses("GET") == [200, 200, 502, 502]
-        assert statuses("GET", retry=True) == [200] * 4
+        assert statuses("GET", retry=False) == [200, 200, 502, 502]
+        assert statuses("GET") == [200] * 4
 
 
 def test_a_retried_request_kills_one_upstream_after_the_other(proxy, echo):
     upstreams = [echo("a"), echo("b")]
-    assert httpx.get(proxy(upstreams, retry=True).url + "/dies").status_code == 502
+    assert httpx.get(proxy(upstreams).url + "/dies").status_code == 502
     ports = [int(url.rsplit(":", 1)[1]) for url in upstreams]
     process.until(lambda: not any(map(listens, ports)), 10)
 
@@ -466,6 +467,15 @@ def test_a_stopped_proxy_comes_back_on_its_port(proxy, echo):
     assert not listens(service.port)
     service.start()
     assert httpx.get(service.url).status_code == 200
+
+
+def test_nginx_speaks_to_the_upstreams_as_it_does_when_nobody_tuned_it(nginx_proxy, echo):
+    def version(**options):
+        return httpx.get(nginx_proxy(echo(), **options).url).json()["v"]
+
+    assert version() == "1.0"
+    assert version(keepalive=1) == "1.1"
+    assert version(websocket=True) == "1.1"
 
 
 def test_nginx_takes_further_directives(nginx_proxy, echo):
