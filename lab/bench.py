@@ -11,7 +11,6 @@ import os
 import re
 import resource
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -27,7 +26,7 @@ import psutil
 import yaml
 from mkdocs.utils.yaml import yaml_load
 
-from lab import EXECUTED, NOTEBOOKS, ROOT, GuideError, node, pages, process
+from lab import EXECUTED, NOTEBOOKS, ROOT, GuideError, node, pages, process, services
 from lab.site import QUIET
 
 RELOAD_TARGET = 2.0  # times plain MkDocs: an edit to the reloaded page, at most
@@ -305,9 +304,7 @@ class _Server:
 
 @contextlib.contextmanager
 def _serving(guide: Path, config: str, path: str) -> Iterator[_Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{services.free_port()}"
     argv = [*_MKDOCS, "serve", "--config-file", config, "--dev-addr", address]
     log_path = guide / f"{config}.log"
     with log_path.open("w+b") as log, httpx.Client(timeout=LIMIT) as client:

@@ -102,17 +102,20 @@ class Service:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """End it and all its processes; its data stays. Nothing if it is stopped."""
+    def stop(self) -> bool:
+        """End it and all its processes; its data stays. Nothing if it is stopped.
+        True if it ended when it was asked to, False if it had to be killed."""
         if not self._running:
-            return
+            return True
         child, token = self._running
         self._running = None
+        obeyed = True
         if child.poll() is None:
             _each(child.pid, psutil.Process.resume)  # a paused one hears no signal
             child.send_signal(self._recipe.ending)
-            process.wait(child, GRACE)
+            obeyed = process.wait(child, GRACE)
         process.end(child, token, grace=0)
+        return obeyed
 
     def pause(self) -> None:
         """Freeze it: connections stay open, nothing is answered, until `resume`."""
@@ -133,7 +136,7 @@ class Service:
 
     def _start_on_a_free_port(self) -> None:
         for _ in range(10):
-            self.port = _free_port()
+            self.port = free_port()
             try:
                 return self.start()
             except _PortTaken:
@@ -488,7 +491,9 @@ def _suspend(one: psutil.Process) -> None:
         time.sleep(process.POLL / 10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 below those that the kernel gives away by itself, so that no
+    test running beside takes it meanwhile. Raises ServiceError."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))

@@ -120,7 +120,7 @@ def test_a_plain_chapter_shows_its_claims_as_text_and_ours_is_refused(tmp_path):
         file.write_text(yaml.dump(config), "utf-8")
         subprocess.run(
             [sys.executable, "-m", "mkdocs", "build", "-q", "-f", file],
-            cwd=ROOT, check=True, timeout=60,
+            cwd=ROOT, check=True, timeout=240,
         )  # fmt: skip
         page[name] = (tmp_path / name / "index.html").read_text("utf-8")
     bench.check_plain(page["plain"])

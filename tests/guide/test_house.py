@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from lab import ROOT, load, node, process, site
+from lab import ROOT, load, node, process, services, site
 
 # from the roof to the ground: a module imports only what stands behind it
 LAYERS = (
@@ -164,10 +165,9 @@ EDITS = (
 )
 
 
+@pytest.mark.timeout(900)  # of a clock that other work on the machine shares
 def test_serve_shows_edits_in_docs_snippets_notebooks_and_lab(copy):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = services.free_port()
 
     def shows(page, text):
         try:
@@ -176,19 +176,29 @@ def test_serve_shows_edits_in_docs_snippets_notebooks_and_lab(copy):
             return False
 
     child, token = in_copy(copy, "-m", "lab", "serve", "--port", str(port))
+    server = psutil.Process(child.pid)
+
+    def shown(page, text):
+        """Not within so much of the server's own time, however busy the machine is."""
+
+        def spent() -> float:
+            each = (server, *server.children(recursive=True))
+            return sum(sum(one.cpu_times()[:2]) for one in each)
+
+        begun = spent()
+        while not shows(page, text):
+            assert spent() - begun < 60, (text, page, (copy / "log").read_text("utf-8"))
+            time.sleep(0.1)
+
     try:
-        process.until(lambda: shows("chapters", "</html>"), 60, "the site is served")
+        shown("chapters", "</html>")
         for page, path, old, new in EDITS:
             file = copy / path
             assert old in file.read_text("utf-8")
             file.write_text(file.read_text("utf-8").replace(old, new, 1), "utf-8")
-            mark = re.search(r"Edited \w+\.", new)[0]
-            process.until(lambda: shows(page, mark), 60, f"{mark} on {page}")  # noqa: B023
+            shown(page, re.search(r"Edited \w+\.", new)[0])
         os.kill(child.pid, signal.SIGTERM)  # this one alone, not its group
-        process.until(lambda: not process.survivors(token), 10, "the server is gone")
-    except TimeoutError:
-        print((copy / "log").read_text("utf-8"))
-        raise
+        process.until(lambda: not process.survivors(token), 60, "the server is gone")
     finally:
         process.end(child, token, grace=10)
 
@@ -202,12 +212,13 @@ def test_serve_looks_at_no_npm_package(tmp_path, monkeypatch):
     assert watched == ["jwt", "observability/app.mjs"]
 
 
+@pytest.mark.timeout(900)
 def test_a_page_with_a_dead_anchor_stops_the_build(copy):
     page = copy / "docs" / "index.md"
     page.write_text(page.read_text("utf-8") + "\n[x](chapters/event-loop.md#none)\n")
     child, token = in_copy(copy, "-m", "lab", "site")
     try:
-        assert process.wait(child, 60)
+        assert process.wait(child, 600)
     finally:
         process.end(child, token, grace=0)
     assert child.returncode == 1

@@ -5,6 +5,7 @@ import re
 import time
 from pathlib import Path
 
+import markdown
 import pytest
 
 from lab import gates, pages
@@ -547,7 +548,30 @@ def test_lines_that_ran_or_are_excused_are_no_problem():
     assert gates.unexecuted(tree, {**RAN, "demo/order.mjs": {2}}) == []
 
 
-def test_the_guide_itself_has_no_problem_and_the_gates_are_fast():
-    begun = time.process_time()
+def test_the_guide_itself_has_no_problem():
     assert [str(problem) for problem in gates.check(pages.read())] == []
-    assert time.process_time() - begun < 3  # CPU seconds, what `make pages` promises
+
+
+@pytest.mark.timing
+def test_the_gates_cost_little_more_than_making_html_of_the_same_pages():
+    """`make pages` promises a second or two; so that this holds on any machine, both
+    are measured in turn, in CPU time. The gates read code, tests and evidence as well."""
+
+    def cost(work) -> float:
+        begun = time.process_time()
+        work()
+        return time.process_time() - begun
+
+    tree = pages.read()
+    texts = [tree.files[path] for path in tree.pages]
+    rounds = [
+        (
+            cost(lambda: gates.check(pages.read())),
+            cost(
+                lambda: [markdown.markdown(text, extensions=["extra"]) for text in texts]
+            ),
+        )
+        for _ in range(3)
+    ]
+    ours, plain = map(min, zip(*rounds, strict=True))
+    assert ours < 8 * plain

@@ -96,7 +96,7 @@ def judged(monkeypatch):
     monkeypatch.delenv(node.COVERAGE, raising=False)  # takes five times as long with it
 
     def judge(files: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
-        done = node.evaluate(JUDGE % json.dumps(files), timeout=100)
+        done = node.evaluate(JUDGE % json.dumps(files), timeout=250)
         return [tuple(one) for one in json.loads(done.stdout)]
 
     return judge
