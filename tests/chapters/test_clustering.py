@@ -582,24 +582,26 @@ def clients_of(server) -> int:
     """How many connections the server or its workers have from clients."""
     found = 0
     for pid in {server.pid, *workers(server)}:
-        for one in psutil.Process(pid).net_connections("tcp"):
-            found += one.status == psutil.CONN_ESTABLISHED
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in psutil.Process(pid).net_connections("tcp"):
+                found += one.status == psutil.CONN_ESTABLISHED
     return found
 
 
 @contextlib.contextmanager
-def under_load(server, ms: int = 2000):
-    """20 keep-alive clients for that long; yields what waits for their counts."""
+def under_load(server, ms: int = 2000, rude: int = 0):
+    """20 keep-alive clients for that long, and beside them some rude ones; yields what
+    waits for the counts of the 20."""
     with ThreadPoolExecutor(1) as other:
         argv = (
             "clustering/clients.mjs",
             f"{server.url}/orders/ord_1/label",
             "20",
             str(ms),
+            str(rude),
         )
         clients = other.submit(node.run, *argv)
-        process.until(lambda: clients_of(server) > 0)
-        time.sleep(0.3)  # all of them, and well under way
+        process.until(lambda: clients_of(server) >= 20)
         yield lambda: json.loads(clients.result().stdout)
 
 
@@ -644,7 +646,7 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 
 def half_asked(server) -> socket.socket:
     """A connection with a request that is one line short."""
-    client = socket.create_connection(("127.0.0.1", server.port), 10)
+    client = socket.create_connection(address(server), 10)
     client.sendall(HEALTH[:-2])
     return client
 
@@ -657,67 +659,255 @@ def read_answer(client: socket.socket) -> bytes:
     return data
 
 
-def test_a_drain_loses_no_request_that_was_accepted():
+def test_a_drain_loses_no_request_that_was_accepted_however_rude_others_are():
     with node.serve("clustering/shutdown.mjs") as server:
-        with under_load(server) as counts:
+        with under_load(server, rude=5) as counts:
             os.kill(server.pid, signal.SIGTERM)
             process.until(lambda: not server.alive())
             seen = counts()
     assert seen["lost"] == 0 and seen["answered"] > 20
 
 
-PATIENCE = """
-import {{ createServer }} from 'node:http';
-import {{ drainable }} from {shutdown!r};
-const server = createServer((req, res) => res.end());
-const drain = drainable(server, {{ patienceMs: 200 }});
-process.once('SIGTERM', drain);
-server.listen(0, '127.0.0.1', () =>
-  console.log(`listening on http://127.0.0.1:${{server.address().port}}`));
-"""
+@pytest.fixture
+def leaving(program):
+    """Serves a program that drains on SIGTERM. `/held` and `/stream` are answered, or
+    end, on SIGUSR2; `/big` is more than the kernel's buffers take; `then` is run right
+    after the drain has begun."""
+
+    @contextlib.contextmanager
+    def serve(*, patience=60_000, quiet=60_000, way="drain()", then="", tls=""):
+        source = """
+            import { createServer } from 'node:http%s';
+            import { existsSync } from 'node:fs';
+            import { drainable } from './clustering/shutdown.mjs';
+            const held = [];
+            const app = (req, res) => {
+              if (req.url === '/big') {
+                res.end(Buffer.alloc(%d));
+              } else if (req.url === '/held' || req.url === '/stream') {
+                held.push(res);
+                if (req.url === '/stream') res.write('begun, ');
+              } else res.end('ok');
+              console.log(`got ${req.url}`);
+            };
+            // nothing but the drain ends a connection that is kept
+            const server = createServer({ keepAliveTimeout: 0, %s }, app);
+            server.on('upgrade', (req, socket) => {
+              socket.on('error', () => {}).write('HTTP/1.1 101 Go on\\r\\n\\r\\n');
+            });
+            const drain = drainable(server, { patienceMs: %s, quietMs: %s });
+            process.on('SIGUSR2', () => held.forEach((res) => res.end('held')));
+            process.on('SIGTERM', () => {
+              Promise.resolve(%s).then((cut) => console.log(`cut: ${cut}`));
+              console.log('leaving');
+              %s
+            });
+            server.listen(process.env.PORT, '127.0.0.1', () =>
+              console.log(`listening on http://127.0.0.1:${server.address().port}`));
+        """ % ("s" if tls else "", BIG, tls, patience, quiet, way, then)
+        with node.serve(program(source)) as server:
+            yield server
+
+    return serve
 
 
-def test_a_client_that_says_nothing_does_not_hold_up_a_drain_for_ever(tmp_path):
-    program = tmp_path / "patience.mjs"
-    shutdown = node.resolve("clustering/shutdown.mjs").as_uri()
-    program.write_text(PATIENCE.format(shutdown=shutdown))
-    with node.serve(program) as server:
-        with socket.create_connection(("127.0.0.1", server.port)):
+BIG = 40_000_000  # bytes
+
+
+def leave(server) -> None:
+    os.kill(server.pid, signal.SIGTERM)
+    process.until(lambda: "leaving" in server.output())
+
+
+def got(server, path: str, times: int = 1) -> None:
+    process.until(lambda: server.output().count(f"got {path}") == times)
+
+
+def answer(client: socket.socket) -> tuple[int, str | None, bytes]:
+    """Status, `Connection` and content of the next answer."""
+    response = http.client.HTTPResponse(client)
+    response.begin()
+    return response.status, response.getheader("connection"), response.read()
+
+
+HELD = (200, "close", b"held")
+
+
+def test_a_client_that_resets_its_connection_costs_nobody_else_an_answer(leaving):
+    with leaving() as server, get(server, "/held") as polite:
+        rude = [get(server, "/kept"), get(server, "/held"), half_asked(server)]
+        rude.append(socket.create_connection(address(server)))
+        got(server, "/kept"), got(server, "/held", 2)
+        process.until(lambda: clients_of(server) == 5)
+        leave(server)
+        for client in rude:
+            reset(client)
+        process.until(lambda: clients_of(server) == 1)
+        os.kill(server.pid, signal.SIGUSR2)
+        assert answer(polite) == HELD
+        process.until(lambda: not server.alive())  # with 0, else `serve` objects
+        assert "cut: 0" in server.output()
+
+
+@pytest.mark.parametrize("kind", ["kept", "silent", "upgraded", "late"])
+def test_a_client_that_says_nothing_does_not_cost_the_whole_patience(leaving, kind):
+    with leaving(quiet=300) as server, contextlib.ExitStack() as stack:
+        if kind == "kept":
+            assert answer(stack.enter_context(get(server, "/"))) == (200, "keep-alive", b"ok")
+        elif kind == "upgraded":
+            upgraded = stack.enter_context(socket.create_connection(address(server)))
+            upgraded.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n"
+                             b"Upgrade: a\r\n\r\n")  # fmt: skip
+            assert b"101" in upgraded.recv(100)
+        elif kind == "silent":
+            stack.enter_context(socket.create_connection(address(server)))
             process.until(lambda: clients_of(server) == 1)
-            os.kill(server.pid, signal.SIGTERM)
-            process.until(lambda: not server.alive(), 4)
+        else:
+            stack.enter_context(get(server, "/held"))  # so that it accepts still
+            got(server, "/held")
+        leave(server)
+        if kind == "late":
+            stack.enter_context(socket.create_connection(address(server)))
+            process.until(lambda: clients_of(server) == 2)
+            process.until(lambda: clients_of(server) == 1)
+            os.kill(server.pid, signal.SIGUSR2)
+        process.until(lambda: not server.alive())
+
+
+def test_a_slow_request_is_waited_for_as_long_as_it_goes_on(leaving):
+    with leaving(quiet=300) as server, half_asked(server) as slow:
+        process.until(lambda: clients_of(server) == 1)
+        leave(server)
+        slow.sendall(b"X-Slow: ")
+        process.until(lambda: not listens(server.port))  # who is quiet has been closed
+        time.sleep(0.4)  # or longer
+        slow.sendall(b"yes\r\n\r\n")
+        assert answer(slow) == (200, "close", b"ok")
+
+
+def test_what_came_while_the_loop_stood_still_is_answered(leaving, tmp_path):
+    sent = tmp_path / "sent"
+    block = f"while (!existsSync({str(sent)!r}));"
+    with leaving(quiet=1, then=block) as server, get(server, "/") as kept:
+        assert answer(kept) == (200, "keep-alive", b"ok")
+        leave(server)
+        time.sleep(0.01)  # or longer: it has been quiet
+        kept.sendall(HEALTH)
+        sent.touch()
+        assert answer(kept) == (200, "close", b"ok")
+
+
+def test_both_of_two_requests_sent_at_once_are_answered(leaving):
+    request = b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n"
+    with leaving() as server, socket.create_connection(address(server)) as client:
+        client.sendall(2 * request)
+        got(server, "/held", 2)
+        leave(server)
+        os.kill(server.pid, signal.SIGUSR2)
+        data = b""
+        while more := client.recv(65536):
+            data += more
+        assert data.count(b"200 OK") == data.count(b"\r\n\r\nheld") == 2
+
+
+def test_a_stream_that_ends_during_the_drain_ends_its_connection(leaving):
+    with leaving(quiet=300) as server, get(server, "/stream") as client:
+        got(server, "/stream")
+        leave(server)
+        process.until(lambda: not listens(server.port))
+        os.kill(server.pid, signal.SIGUSR2)
+        # it could not be told any more
+        assert answer(client) == (200, "keep-alive", b"begun, held")
+        process.until(lambda: not server.alive())
+
+
+@pytest.mark.claim("clustering/close-is-graceful")
+@pytest.mark.parametrize(("way", "whole"), [("server.close()", False), ("drain()", True)])
+def test_close_cuts_an_answer_that_is_still_being_read_and_a_drain_does_not(
+    leaving, way, whole
+):
+    with leaving(quiet=300, way=way) as server, get(server, "/big") as slow:
+        got(server, "/big")  # the application has done its part
+        leave(server)
+        process.until(lambda: not listens(server.port))
+        response = http.client.HTTPResponse(slow)
+        response.begin()
+        try:
+            size = len(response.read())
+        except (http.client.IncompleteRead, ConnectionResetError):
+            size = 0
+        assert (size == BIG) == whole
+
+
+@pytest.mark.parametrize("path", ["/held", "/stream", "/big", "half"])
+def test_what_never_ends_is_cut_when_patience_is_over_and_the_drain_says_so(leaving, path):
+    with leaving(patience=500) as server:
+        with half_asked(server) if path == "half" else get(server, path):
+            process.until(lambda: clients_of(server) == 1)
+            path == "half" or got(server, path)
+            leave(server)
+            process.until(lambda: not server.alive())
+            assert "cut: 1" in server.output()
+
+
+def test_a_second_signal_joins_the_drain(leaving):
+    with leaving() as server, get(server, "/held") as polite:
+        got(server, "/held")
+        leave(server)
+        os.kill(server.pid, signal.SIGTERM)
+        process.until(lambda: server.output().count("leaving") == 2)
+        os.kill(server.pid, signal.SIGUSR2)
+        assert answer(polite) == HELD
+        process.until(lambda: not server.alive())
+        assert server.output().count("cut: 0") == 2
+
+
+def test_a_drain_of_a_server_with_tls_answers_whom_it_works_for(leaving, tmp_path):
+    authority = trustme.CA()
+    issued, file = authority.issue_cert("127.0.0.1"), tmp_path / "pem"
+    issued.private_key_and_cert_chain_pem.write_to_path(file)
+    pem = repr(file.read_text())
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with leaving(quiet=300, tls=f"key: {pem}, cert: {pem}") as server:
+        raw = socket.create_connection(address(server), 10)
+        with context.wrap_socket(raw, server_hostname="127.0.0.1") as client:
+            client.sendall(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+            got(server, "/held")
+            leave(server)
+            process.until(lambda: not listens(server.port))
+            os.kill(server.pid, signal.SIGUSR2)
+            assert answer(client) == HELD
+            process.until(lambda: not server.alive())
+
+
+@pytest.mark.parametrize("wrong", ["patienceMs: '8000'", "quietMs: NaN", "quietMs: -1",
+                                   "patienceMs: Infinity", "patienceMs: 2 ** 31"])  # fmt: skip
+def test_a_patience_that_is_no_number_is_refused_when_the_drain_is_made(program, wrong):
+    made = program(
+        "import { createServer } from 'node:http';\n"
+        "import { drainable } from './clustering/shutdown.mjs';\n"
+        f"drainable(createServer(), {{ {wrong} }});\n"
+    )
+    assert f"TypeError: {wrong.split(':')[0]}" in node.run(made, code=1).stderr
+
+
+# --- restart and stop ----------------------------------------------------------------
 
 
 def test_a_rolling_restart_replaces_all_workers_and_loses_no_request():
     with node.serve(HARDENED, "2") as server:
         before = workers(server)
-        with under_load(server, ms=5000) as counts:
+        with under_load(server, ms=5000, rude=5) as counts:
             os.kill(server.pid, signal.SIGHUP)
-            process.until(lambda: '"restart":"done"' in server.output())
+            process.until(lambda: said(server, "restart"))
             seen = counts()
         after = workers(server)
+        assert said(server, "restart") == [{"restart": "done"}]
+        assert not said(server, "died")
     assert not before & after and len(after) == 2
     assert (seen["lost"], seen["refused"]) == (0, 0)
     assert seen["answered"] > 100
-
-
-DEPLOYED = """
-import cluster from 'node:cluster';
-import {{ existsSync }} from 'node:fs';
-import {{ supervise }} from {respawn!r};
-import {{ serve }} from {worker!r};
-if (cluster.isPrimary) {{
-  const crew = supervise({{ count: 2, port: 0, startMs: 2000 }});
-  process.on('SIGTERM', crew.stop);
-  process.on('SIGHUP', crew.restart);
-  const port = await crew.ready;
-  console.log(`listening on http://127.0.0.1:${{port}}`);
-}} else {{
-  if (existsSync({bad!r})) {fault}
-  const {{ createApp }} = await import({shop!r});
-  serve({{ createApp, port: process.env.PORT }});
-}}
-"""
 
 
 @pytest.mark.parametrize(
@@ -727,20 +917,158 @@ if (cluster.isPrimary) {{
         "await new Promise((on) => setInterval(on, 1e9));",
     ],
 )
-def test_a_bad_deploy_stops_at_its_first_worker_and_the_old_ones_stay(tmp_path, fault):
-    names = {name: node.resolve(f"clustering/{name}.mjs").as_uri()
-             for name in ("respawn", "worker", "shop")}  # fmt: skip
-    bad, program = tmp_path / "bad", tmp_path / "deployed.mjs"
-    program.write_text(DEPLOYED.format(bad=str(bad), fault=fault, **names))
-    with node.serve(program) as server:
+def test_a_bad_deploy_stops_at_its_first_worker_and_the_old_ones_stay(
+    tmp_path, crew, fault
+):
+    bad = tmp_path / "bad"
+    deployed = crew(f"if (existsSync({str(bad)!r})) {fault} await shop();",
+                    limits="count: 2, startMs: 2000")  # fmt: skip
+    with node.serve(deployed) as server:
         before = workers(server)
         bad.touch()
         for _ in range(3):  # they join the first
             os.kill(server.pid, signal.SIGHUP)
-        process.until(lambda: "given up" in server.output())
+        process.until(lambda: said(server, "restart"))
         process.until(lambda: workers(server) == before)
-        assert server.output().count("given up") == 1
+        assert said(server, "restart") == [{"restart": "given up: the old code stays"}]
         assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
+
+
+BLOCKABLE = "process.on('SIGUSR2', () => { console.log('blocked'); for (;;); }); await shop();"
+
+
+@pytest.mark.parametrize("order", [signal.SIGHUP, signal.SIGTERM])
+def test_a_worker_that_is_blocked_is_killed_when_it_should_leave(crew, order):
+    with node.serve(crew(BLOCKABLE, limits="count: 2, leaveMs: 1000")) as server:
+        before = workers(server)
+        os.kill(min(before), signal.SIGUSR2)
+        process.until(lambda: "blocked" in server.output())
+        os.kill(server.pid, order)
+        if order == signal.SIGHUP:
+            process.until(lambda: said(server, "restart"))
+            assert said(server, "restart") == [{"restart": "done"}]
+            process.until(lambda: len(workers(server) - before) == 2)
+            assert not before & workers(server)
+        else:
+            process.until(lambda: not server.alive())
+        assert not said(server, "died")
+
+
+def test_a_worker_that_left_by_itself_and_lingers_is_killed_and_replaced(crew):
+    lingers = "await shop(); setInterval(() => {}, 1e9);"
+    with node.serve(crew(lingers, limits="count: 2, leaveMs: 300")) as server:
+        before = workers(server)
+        os.kill(min(before), signal.SIGTERM)  # as an operator would
+        process.until(lambda: len(workers(server) - before) == 1)
+        assert said(server, "died")[0]["signal"] == "SIGKILL"
+
+
+def test_a_stop_ends_a_restart_and_leaves_no_worker(crew):
+    # a worker takes its time to leave: until it is told a second time
+    slow = """
+      let told = 0;
+      process.on('SIGTERM', () => {
+        console.log('told');
+        if ((told += 1) === 2) process.exit();
+      });
+      createServer().listen(process.env.PORT, '127.0.0.1');
+    """
+    with node.serve(crew(slow)) as server:
+        os.kill(server.pid, signal.SIGHUP)
+        process.until(lambda: "told" in server.output())  # the first of the old ones
+        for _ in range(2):
+            os.kill(server.pid, signal.SIGTERM)
+        process.until(lambda: not server.alive())
+        assert server.output().count("started") == 3
+        assert said(server, "restart") == [{"restart": "given up: stopped"}]
+
+
+def test_a_stop_while_the_fresh_worker_starts_leaves_no_worker(crew, tmp_path):
+    slow = tmp_path / "slow"
+    starting = f"if (existsSync({str(slow)!r})) setInterval(() => {{}}, 1e9);"
+    with node.serve(crew(f"{starting} else await shop();")) as server:
+        slow.touch()
+        os.kill(server.pid, signal.SIGHUP)
+        process.until(lambda: server.output().count("started") == 3)
+        os.kill(server.pid, signal.SIGTERM)
+        process.until(lambda: not server.alive())
+        assert server.output().count("started") == 3
+
+
+def test_a_stop_between_a_crash_and_its_replacement_leaves_no_worker(crew):
+    with node.serve(crew(limits="count: 9, budget: 9")) as server:
+        for worker in workers(server):
+            os.kill(worker, signal.SIGKILL)
+        process.until(lambda: len(said(server, "died")) >= 9)
+        os.kill(server.pid, signal.SIGTERM)  # the last one would come in 5 s
+        process.until(lambda: not server.alive())
+
+
+@pytest.mark.parametrize("crash", ["old", "fresh"])
+def test_a_crash_during_a_restart_leaves_as_many_workers_as_there_should_be(
+    crew, tmp_path, crash
+):
+    hold, go = tmp_path / "hold", tmp_path / "go"
+    waits = f"""
+      const wait = () => new Promise((on) => setTimeout(on, 5));
+      if (cluster.worker.id === 3)
+        while (existsSync({str(hold)!r}) && !existsSync({str(go)!r})) await wait();
+      await shop();
+    """
+    with node.serve(crew(waits)) as server:
+        before = workers(server)
+        hold.touch()
+        os.kill(server.pid, signal.SIGHUP)
+        process.until(lambda: server.output().count("started") == 3)
+        if crash == "old":
+            os.kill(min(before), signal.SIGKILL)
+            process.until(lambda: said(server, "died"))
+            process.until(lambda: server.output().count("started") == 4)
+            go.touch()
+            process.until(lambda: {"restart": "done"} in said(server, "restart"))
+        else:
+            (fresh,) = workers(server) - before
+            os.kill(fresh, signal.SIGKILL)
+            process.until(lambda: said(server, "restart"))
+            assert not said(server, "died")
+        process.until(lambda: len(workers(server)) == 2)
+        assert (before & workers(server) == set()) == (crash == "old")
+        assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
+
+
+def test_a_worker_that_leaves_ends_its_streams_before_it_drains_and_its_pools_after(crew):
+    worker = """
+      function createApp({ leaving, signal }) {
+        signal.addEventListener('abort', () => console.log('released'));
+        return (req, res) => {
+          res.write('begun, ');
+          leaving.addEventListener('abort', () => res.end('ended'));
+          res.once('close', () => console.log('closed'));
+          console.log('got /');
+        };
+      }
+      serve({ createApp, port: process.env.PORT, quietMs: 100, patienceMs: 60_000 });
+    """
+    with node.serve(crew(worker, limits="count: 1, leaveMs: 60_000")) as server:
+        with get(server, "/") as client:
+            got(server, "/")
+            os.kill(server.pid, signal.SIGTERM)
+            assert answer(client)[2] == b"begun, ended"
+            process.until(lambda: not server.alive())
+        printed = server.output()
+        assert printed.index("closed") < printed.index("released")
+
+
+def test_a_worker_says_how_many_it_had_to_cut(crew):
+    worker = """
+      const createApp = () => () => console.log('got /');
+      serve({ createApp, port: process.env.PORT, patienceMs: 100 });
+    """
+    with node.serve(crew(worker, limits="count: 1")) as server, get(server, "/"):
+        got(server, "/")
+        os.kill(server.pid, signal.SIGTERM)
+        process.until(lambda: not server.alive())
+        assert said(server, "left")[0]["cut"] == 1
 
 
 def test_clients_count_nothing_when_there_is_nobody_to_ask():
