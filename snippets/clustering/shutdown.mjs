@@ -23,11 +23,9 @@ export function checkMs(times) {
 /** Returns `drain()`, which ends `server` and loses no request it has taken.
  * A kept connection may have a request on its way, so it is told first: by
  * `Connection: close` on its next answer. One that says nothing for `quietMs`
- * is closed, the rest is cut after `patienceMs`; `drain()` gives its number. */
-export function drainable(
-  server,
-  { patienceMs = 8000, quietMs = 2000 } = {},
-) {
+ * is closed. After `patienceMs` the rest is cut; `drain()` counts it. */
+export function drainable(server, limits = {}) {
+  const { patienceMs = 8000, quietMs = 2000 } = limits;
   checkMs({ patienceMs, quietMs });
   const sockets = new Set();
   const answers = new Map(); // of each connection the newest

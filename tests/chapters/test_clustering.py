@@ -559,14 +559,36 @@ def test_available_parallelism_knows_the_affinity_and_cpus_does_not():
     ]
 
 
+STOCK = """
+import js from '@eslint/js';
+import { Linter } from 'eslint';
+import n from 'eslint-plugin-n';
+import security from 'eslint-plugin-security';
+
+const plugins = { n, security };
+const rules = { ...js.configs.all.rules };
+for (const [prefix, { rules: all }] of Object.entries(plugins))
+  for (const name of Object.keys(all)) rules[`${prefix}/${name}`] = 'error';
+const config = { plugins, rules, languageOptions: { globals: { console: 'readonly' } } };
+const linted = (code) => new Linter().verify(code, config, 'x.mjs');
+const told = [%s, "import fs from 'node:fs'; fs.exists('.');"].map((code) =>
+  linted(code).map(({ ruleId, message }) => `${ruleId}: ${message}`));
+console.log(JSON.stringify(told));
+"""
+
+
 @pytest.mark.claim("clustering/is-master")
-def test_is_master_is_still_true_and_silent_and_only_the_linter_objects():
+def test_is_master_is_still_true_and_silent_and_only_a_rule_of_our_own_objects():
     source = (
         "import cluster from 'node:cluster';\n"
         "console.log(cluster.isMaster, cluster.isPrimary);\n"
     )
     done = node.evaluate(source)
     assert (done.stdout, done.stderr) == ("true true\n", "")
+    # every stock rule of the three packages: they know what else is deprecated
+    stock = json.loads(node.evaluate(STOCK % json.dumps(source)).stdout)
+    assert [text.split(":")[0] for text in stock[0]] == ["no-console"]
+    assert any("n/no-deprecated-api" in text for text in stock[1])
     eslint = node.SNIPPETS / "node_modules" / "eslint" / "bin" / "eslint.js"
     linted = subprocess.run(
         [node.binary(), eslint, "--stdin", "--stdin-filename=clustering/x.mjs"],
