@@ -519,6 +519,31 @@ def test_a_pool_of_threads_leaves_the_loop_alone_and_counts_the_same():
         assert client.get("/report").json() == split == {"primes": 78498}
 
 
+@pytest.mark.parametrize("deps", ["atOnce: 0", "patience: 1, to: 1e9"])
+def test_a_report_in_pieces_that_is_too_many_or_too_long_is_refused(tmp_path, deps):
+    module = tmp_path / "report.mjs"
+    module.write_text(node.with_deps("clustering/report.mjs", deps))
+    with node.serve(module) as server, server.client() as client:
+        for _ in range(5):  # more often than may be in work at once
+            answer = client.get("/report")
+            assert (answer.status_code, answer.text) == (503, "Service Unavailable")
+        assert client.get("/health").status_code == 200
+
+
+def test_a_report_in_pieces_whose_threads_are_ended_is_an_error(tmp_path):
+    module = tmp_path / "report.mjs"
+    end = "const end = new AbortController(); process.on('SIGUSR2', () => end.abort());"
+    deps = "signal: end.signal, to: 1e9"
+    module.write_text(node.with_deps("clustering/report.mjs", deps, end))
+    with node.serve(module) as server, server.client() as client:
+        held = load.Held(f"{server.url}/report")
+        held.release()
+        for _ in range(3):
+            client.get("/health")  # it has begun
+        os.kill(server.pid, signal.SIGUSR2)
+        assert held.answer()[0] == 500
+
+
 def connect(port: int) -> tuple[socket.socket, bytes]:
     """A connection to PostgreSQL, and the type of what it says last: Z for ready,
     E for an error (protocol 3.0)."""
