@@ -1133,6 +1133,30 @@ def test_a_worker_says_how_many_it_had_to_cut(crew):
         assert said(server, "left")[0]["cut"] == 1
 
 
+def test_a_worker_that_is_told_twice_leaves_once(crew):
+    worker = """
+      process.on('SIGTERM', () => console.log('told'));
+      let held;
+      process.on('SIGUSR2', () => held.end());
+      const createApp = () => (req, res) => {
+        held = res;
+        console.log('got /');
+      };
+      serve({ createApp, port: process.env.PORT });
+    """
+    primary = "cluster.on('exit', (worker, code) => console.log(`exit ${code}`));"
+    with node.serve(crew(worker, "count: 1", primary)) as server, get(server, "/"):
+        got(server, "/")
+        (worker,) = workers(server)
+        os.kill(worker, signal.SIGTERM)
+        process.until(lambda: "told" in server.output())
+        os.kill(server.pid, signal.SIGTERM)
+        process.until(lambda: server.output().count("told") == 2)
+        os.kill(worker, signal.SIGUSR2)
+        process.until(lambda: not server.alive())
+        assert "exit 0" in server.output()
+
+
 def test_clients_count_nothing_when_there_is_nobody_to_ask():
     counts = json.loads(node.run("clustering/clients.mjs").stdout)
     assert counts == {"answered": 0, "lost": 0, "refused": 0}
