@@ -1098,6 +1098,32 @@ def test_a_crash_during_a_restart_leaves_as_many_workers_as_there_should_be(
         assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
 
 
+def test_a_crashed_worker_whose_place_a_restart_has_filled_is_not_replaced_again(
+    crew, tmp_path
+):
+    hold = tmp_path / "hold"
+    waits = f"""
+      while (existsSync({str(hold)!r})) await new Promise((on) => setTimeout(on, 5));
+      await shop();
+    """
+    with node.serve(crew(waits, limits=f"count: 1, {LONG}")) as server:
+        for _ in range(4):
+            (worker,) = workers(server)
+            os.kill(worker, signal.SIGKILL)
+            process.until(lambda: workers(server) - {worker})  # noqa: B023
+        process.until(lambda: listens(server.port))
+        (old,) = workers(server)
+        hold.touch()
+        os.kill(server.pid, signal.SIGHUP)
+        process.until(lambda: len(workers(server)) == 2)
+        os.kill(old, signal.SIGKILL)
+        process.until(lambda: len(said(server, "died")) == 5)
+        hold.unlink()
+        process.until(lambda: said(server, "restart"))
+        time.sleep(1)  # or longer: the fifth crash waits for 0.8 s
+        assert len(workers(server)) == 1
+
+
 def test_a_worker_that_leaves_ends_its_streams_before_it_drains_and_its_pools_after(crew):
     worker = """
       function createApp({ leaving, signal }) {
