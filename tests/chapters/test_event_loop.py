@@ -324,14 +324,20 @@ def test_a_full_worker_queue_is_answered_at_once_instead_of_piling_up(
         assert client.get("/report").json()["pi"] == pytest.approx(3.1416, abs=0.05)
 
 
-def test_a_report_that_nobody_waits_for_any_more_makes_room(with_deps, computes):
-    module = with_deps("report.mjs", f"{computes.deps}, waiting: 0, patience: 600_000")
-    with node.serve(module) as server, server.client() as client:
+def test_a_report_that_nobody_waits_for_any_more_makes_room(with_deps, tmp_path):
+    worker, starts = tmp_path / "first.mjs", tmp_path / "starts"
+    starts.touch()
+    worker.write_text(
+        "import { appendFileSync, statSync } from 'node:fs';\n"
+        f"export default () => {{ appendFileSync({str(starts)!r}, '.');\n"
+        f"  while (statSync({str(starts)!r}).size === 1); return {{ pi: 3 }}; }};\n"
+    )
+    deps = f"worker: '{worker.as_uri()}', waiting: 0, patience: 600_000"
+    with node.serve(with_deps("report.mjs", deps)) as server, server.client() as client:
         with socket.create_connection(("127.0.0.1", server.port)) as gone:
             gone.sendall(b"GET /report HTTP/1.1\r\nHost: a\r\n\r\n")
-            process.until(computes.started)
+            process.until(lambda: starts.stat().st_size == 1)
             assert client.get("/report").status_code == 503
-        computes.go()  # for those who come; the one before is ended, not finished
         process.until(lambda: client.get("/report").status_code == 200)
 
 
