@@ -866,6 +866,21 @@ def test_both_of_two_requests_sent_at_once_are_answered(leaving):
         assert data.count(b"200 OK") == data.count(b"\r\n\r\nheld") == 2
 
 
+def test_the_second_of_two_is_waited_for_when_the_first_is_answered(leaving):
+    both = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /held HTTP/1.1\r\nHost: a\r\n\r\n"
+    with (
+        leaving(quiet=300) as server,
+        socket.create_connection(address(server)) as client,
+    ):
+        client.sendall(both)
+        got(server, "/held")
+        assert client.recv(1000).endswith(b"ok")
+        leave(server)
+        process.until(lambda: not listens(server.port))
+        os.kill(server.pid, signal.SIGUSR2)
+        assert answer(client) == HELD
+
+
 def test_a_stream_that_ends_during_the_drain_ends_its_connection(leaving):
     with leaving(quiet=300) as server, get(server, "/stream") as client:
         got(server, "/stream")
