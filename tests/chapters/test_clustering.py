@@ -924,6 +924,17 @@ def test_what_never_ends_is_cut_when_patience_is_over_and_the_drain_says_so(
             assert "cut: 1" in server.output()
 
 
+def test_what_was_upgraded_is_cut_as_well_when_patience_is_over(leaving):
+    with leaving(patience=500) as server:
+        with socket.create_connection(address(server)) as upgraded:
+            upgraded.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n"
+                             b"Upgrade: a\r\n\r\n")  # fmt: skip
+            assert b"101" in upgraded.recv(100)
+            leave(server)
+            process.until(lambda: not server.alive())
+            assert "cut: 1" in server.output()
+
+
 def test_a_second_signal_joins_the_drain(leaving):
     with leaving() as server, get(server, "/held") as polite:
         got(server, "/held")
