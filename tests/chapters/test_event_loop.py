@@ -558,8 +558,10 @@ const end = performance.now() + 1500;
 while (performance.now() < end);
 await sleep(30);
 const stalled = read();
+await sleep(300);
+const after = read();
 stop.abort();
-console.log(JSON.stringify({ quiet, stalled }));
+console.log(JSON.stringify({ quiet, stalled, after }));
 """
 
 
@@ -567,6 +569,7 @@ def test_a_stalled_loop_shows_in_its_delay_and_its_utilisation():
     seen = json.loads(node.evaluate(WATCH % "await sleep(100);").stdout)
     assert seen["stalled"]["max"] > 1000 > seen["quiet"]["p99"]
     assert seen["stalled"]["utilization"] > 0.5 > seen["quiet"]["utilization"]
+    assert seen["after"]["utilization"] < 0.5  # since the last reading
 
 
 @pytest.mark.claim("event-loop/delay-sees-every-stall")
