@@ -1,10 +1,13 @@
 // output: varies — it counts what happens to requests while a server leaves
-// node clustering/clients.mjs URL [CLIENTS] [MS]: each client asks again and again
-// over a connection that it keeps, until refused or MS are over.
+// node clustering/clients.mjs URL [CLIENTS] [MS] [RUDE]: each client asks again and
+// again over a connection that it keeps, until refused or MS are over. RUDE others
+// send half a request and reset their connection, again and again; nobody counts them.
 import { once } from 'node:events';
 import { Agent, get } from 'node:http';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-const [url, clients = 20, ms = 3000] = process.argv.slice(2);
+const [url, clients = 20, ms = 3000, rude = 0] = process.argv.slice(2);
 const counts = { answered: 0, lost: 0, refused: 0 };
 const until = performance.now() + Number(ms);
 
@@ -31,5 +34,23 @@ async function client() {
   agent.destroy();
 }
 
-if (url) await Promise.all(Array.from({ length: Number(clients) }, client));
+let done = false;
+async function reset() {
+  const { hostname, port } = new URL(url);
+  while (!done) {
+    const socket = connect(port, hostname).on('error', () => {});
+    socket.write('GET / HTTP/1.1\r\nHost: ');
+    await sleep(30);
+    socket.resetAndDestroy();
+  }
+}
+
+const several = (count, one) =>
+  Promise.all(Array.from({ length: Number(count) }, one));
+if (url) {
+  const others = several(rude, reset);
+  await several(clients, client);
+  done = true;
+  await others;
+}
 console.log(JSON.stringify(counts));

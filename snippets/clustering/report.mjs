@@ -2,27 +2,40 @@
 import express from 'express';
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
+import { mapBounded } from '../event-loop/bounded.mjs';
 
 const filename = new URL('primes.mjs', import.meta.url).href;
 
-/** Cuts one heavy request into pieces that the threads share. */
+/** Cuts a heavy request into pieces for all threads. */
 export function createApp(deps = {}) {
   const { signal, threads = availableParallelism(), to = 1e6 } = deps;
+  const { atOnce = 4, patience = 10_000, logger = console } = deps;
   const pool = new Piscina({ filename, maxThreads: threads });
   signal?.addEventListener('abort', () => pool.destroy());
+  pool.on('error', (error) => logger.error({ error }, 'between two tasks'));
+  const run = (piece, stop) => pool.run(piece, { signal: stop });
+  let pending = 0;
 
   const app = express();
   app.get('/health', (req, res) => res.json({ worker: process.pid }));
-
   app.get('/report', async (req, res) => {
+    if (pending >= atOnce) return res.sendStatus(503);
     // more pieces than threads, since they differ in cost
     const step = Math.ceil(to / (8 * threads));
-    const pieces = [];
-    for (let from = 2; from < to; from += step) {
-      pieces.push(pool.run({ from, to: Math.min(from + step, to) }));
+    const pieces = Array.from({ length: 8 * threads }, (_, i) => {
+      return { from: 2 + i * step, to: Math.min(2 + (i + 1) * step, to) };
+    });
+    pending += 1;
+    const late = AbortSignal.timeout(patience); // milliseconds
+    try {
+      const counts = await mapBounded(pieces, threads, run, { signal: late });
+      return res.json({ primes: counts.reduce((sum, n) => sum + n) });
+    } catch (error) {
+      if (!late.aborted) throw error;
+      return res.sendStatus(503);
+    } finally {
+      pending -= 1;
     }
-    const counts = await Promise.all(pieces);
-    res.json({ primes: counts.reduce((sum, count) => sum + count) });
   });
   return app;
 }

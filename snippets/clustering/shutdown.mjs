@@ -1,51 +1,88 @@
 // node clustering/shutdown.mjs: one process that leaves without cutting anyone off
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { Server as NetServer } from 'node:net';
+import {
+  setImmediate as nextTurn,
+  setTimeout as sleep,
+} from 'node:timers/promises';
+import { Server as TlsServer } from 'node:tls';
 import { pathToFileURL } from 'node:url';
+
+const { close } = NetServer.prototype;
+
+/** Throws unless each is a time that a timer takes: 'soon', NaN and 2 ** 31 are
+ * read as 1 ms. */
+export function checkMs(times) {
+  for (const [name, ms] of Object.entries(times)) {
+    if (Number.isInteger(ms) && ms >= 0 && ms < 2 ** 31) continue;
+    throw new TypeError(`${name}: not a number of milliseconds: ${ms}`);
+  }
+}
 
 // --8<-- [start:drain]
 /** Returns `drain()`, which ends `server` and loses no request it has taken.
- * A kept connection may have a request on its way, so none is closed before
- * it has been told: by `Connection: close` on its next answer. `patienceMs`
- * is for those that never ask again. */
-export function drainable(server, { patienceMs = 8000 } = {}) {
+ * A kept connection may have a request on its way, so it is told first: by
+ * `Connection: close` on its next answer. One that says nothing for `quietMs`
+ * is closed. After `patienceMs` the rest is cut; `drain()` counts it. */
+export function drainable(server, limits = {}) {
+  const { patienceMs = 8000, quietMs = 2000 } = limits;
+  checkMs({ patienceMs, quietMs });
   const sockets = new Set();
-  const answers = new Set();
-  let draining = false;
+  const answers = new Map(); // of each connection the newest
   const tell = (res) =>
     res.headersSent || res.setHeader('Connection', 'close');
+  let drained;
 
-  server.on('connection', (socket) => {
+  const secure = server instanceof TlsServer;
+  server.on(secure ? 'secureConnection' : 'connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
+    if (drained) hush(socket); // still accepted
   });
-  server.prependListener('request', (req, res) => {
-    answers.add(res);
-    res.once('close', () => answers.delete(res));
-    if (draining) tell(res);
+  server.prependListener('request', ({ socket }, res) => {
+    answers.set(socket, res);
+    res.once('close', () => {
+      if (answers.get(socket) === res) answers.delete(socket);
+      if (drained) hush(socket); // it may have been too late to tell it
+    });
+    if (drained) tell(res);
   });
+  // --8<-- [end:drain]
 
-  return async function drain() {
-    draining = true;
+  // --8<-- [start:leave]
+  const wait = (ms) => sleep(ms, undefined, { ref: false });
+  async function hush(socket) {
+    const { bytesRead } = socket;
+    await wait(quietMs);
+    await nextTurn(); // after a stall, what came meanwhile is read only now
+    const quiet = socket.bytesRead === bytesRead && !answers.has(socket);
+    if (quiet) socket.destroy();
+  }
+
+  async function drain() {
     answers.forEach(tell); // those that are being worked on
-    // New connections are still accepted, and told as well.
-    const gone = [...sockets].map((socket) => once(socket, 'close'));
-    const late = sleep(patienceMs, undefined, { ref: false });
-    await Promise.race([Promise.all(gone), late]);
-    const closed = once(server, 'close');
-    server.close();
-    await Promise.race([closed, late]);
-    server.closeAllConnections();
-  };
+    // Not events.once(): that rejects when a client resets its connection.
+    const end = (socket) => new Promise((on) => socket.once('close', on));
+    const gone = Promise.all([...sockets].map(end));
+    const late = wait(patienceMs);
+    sockets.forEach(hush);
+    await Promise.race([gone, wait(quietMs), late]);
+    // Not HTTP's own close(): it cuts answers that are still being read.
+    const closing = new Promise((on) => close.call(server, on));
+    const none = closing.then(() => 0);
+    const cut = await Promise.race([none, late.then(() => sockets.size)]);
+    for (const socket of sockets) socket.destroy(); // also a WebSocket's
+    return cut;
+  }
+  return () => (drained ??= drain()); // a signal may come twice
+  // --8<-- [end:leave]
 }
-// --8<-- [end:drain]
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const { createApp } = await import('./shop.mjs');
   const server = createServer(createApp());
   const drain = drainable(server);
-  process.once('SIGTERM', drain);
+  process.on('SIGTERM', drain);
   server.listen(process.env.PORT ?? 3000, '127.0.0.1', () => {
     console.log(`listening on http://127.0.0.1:${server.address().port}`);
   });

@@ -2,35 +2,48 @@
 import cluster from 'node:cluster';
 import { writeSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { inspect } from 'node:util';
 import { drainable } from './shutdown.mjs';
 
-/** What a worker does: serves, tells what killed it, leaves in peace. */
-export function serve({ createApp, port }) {
-  const shutdown = new AbortController();
-  const server = createServer(createApp({ signal: shutdown.signal }));
-  const inFlight = new Set();
+/** What a worker does: serves, tells what killed it, leaves in peace. The app
+ * gets two signals: on `leaving` it ends its streams, on `signal`, when the
+ * last answer is out, its pools and timers. */
+export async function serve({ createApp, port, ...patience }) {
+  const [leaving, shutdown] = [new AbortController(), new AbortController()];
+  const signals = { leaving: leaving.signal, signal: shutdown.signal };
+  const server = createServer(await createApp(signals));
+  const inFlight = new Map(); // of each answer the request
   server.prependListener('request', (req, res) => {
     const [path] = req.url.split('?'); // a query may hold a secret
-    const request = `${req.method} ${path}`;
-    inFlight.add(request);
-    res.once('close', () => inFlight.delete(request));
+    inFlight.set(res, `${req.method} ${path}`);
+    res.once('close', () => inFlight.delete(res));
   });
 
   // The last gasp: only looks on, so the process still ends. Synchronous,
   // since nothing asynchronous would be finished.
-  process.on('uncaughtExceptionMonitor', ({ message }) => {
-    const said = { crashed: process.pid, message, inFlight: [...inFlight] };
-    writeSync(2, `${JSON.stringify(said)}\n`);
+  process.on('uncaughtExceptionMonitor', (error) => {
+    const message = error?.message ?? inspect(error); // of `throw null`
+    tell({ crashed: process.pid, message, inFlight: [...inFlight.values()] });
   });
 
-  const drain = drainable(server);
+  const drain = drainable(server, patience);
   async function leave() {
-    await drain();
-    shutdown.abort(); // pools, timers
-    cluster.worker.disconnect(); // nothing is left, so the process ends
+    leaving.abort();
+    const cut = await drain();
+    if (cut) tell({ left: process.pid, cut });
+    shutdown.abort();
+    cluster.worker?.disconnect(); // nothing is left, so the process ends
   }
   let left; // SIGTERM may come twice: from the primary, and to the group
   process.on('SIGTERM', () => (left ??= leave()));
   server.listen(port, '127.0.0.1');
 }
 // --8<-- [end:worker]
+
+function tell(fields) {
+  try {
+    writeSync(2, `${JSON.stringify(fields)}\n`);
+  } catch {
+    // Nobody reads, or the disk is full: that must not change how it ends.
+  }
+}

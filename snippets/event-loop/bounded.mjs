@@ -2,16 +2,21 @@
 /** Runs `task(item, signal)` for each item, `limit` at a time. The first
  * failure, or `signal`, stops the rest. Results come in the items' order. */
 export async function mapBounded(items, limit, task, { signal } = {}) {
-  const failed = new AbortController();
-  const stop = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])]);
+  // a Set for a list, or NaN for a limit, would do nothing and call it done
+  if (!Array.isArray(items)) throw new TypeError('items: not an array');
+  if (!(limit >= 1)) throw new TypeError(`limit: not 1 or more: ${limit}`);
+  const stop = new AbortController();
+  const abort = () => stop.abort(signal.reason);
+  signal?.throwIfAborted();
+  signal?.addEventListener('abort', abort);
   const results = new Array(items.length);
   let next = 0;
   async function worker() {
     while (next < items.length) {
-      stop.throwIfAborted();
+      stop.signal.throwIfAborted();
       const index = next;
       next += 1; // no await since the check, so no two workers share an index
-      results[index] = await task(items[index], stop);
+      results[index] = await task(items[index], stop.signal);
     }
   }
   const length = Math.min(limit, items.length);
@@ -19,9 +24,11 @@ export async function mapBounded(items, limit, task, { signal } = {}) {
   try {
     await Promise.all(workers);
   } catch (error) {
-    failed.abort(error);
+    stop.abort(error);
     await Promise.allSettled(workers);
     throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
   }
   return results;
 }

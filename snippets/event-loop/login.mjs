@@ -10,6 +10,8 @@ const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
  * and DNS. Each hash takes 128 * N * r bytes (128 MiB) while it runs. */
 export function createApp(deps = {}) {
   const { users = new Map(), N = 2 ** 17, atOnce = 2 } = deps;
+  if (!Number.isInteger(atOnce)) throw new TypeError(`atOnce: ${atOnce}`);
+  const options = { N, r: 8, p: 1, maxmem: 256 * N * 8 };
   let hashing = 0;
   const app = express();
   app.get('/health', (req, res) => res.json({ ok: true }));
@@ -24,8 +26,7 @@ export function createApp(deps = {}) {
     }
     hashing += 1;
     try {
-      const { salt, hash } = users.get(email) ?? NOBODY;
-      const options = { N, r: 8, p: 1, maxmem: 256 * N * 8 };
+      const { salt, hash } = (await users.get(email)) ?? NOBODY;
       const given = await scryptAsync(password, salt, 32, options);
       return res.sendStatus(timingSafeEqual(given, hash) ? 204 : 401);
     } finally {

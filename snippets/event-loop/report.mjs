@@ -6,10 +6,12 @@ const WORKER = new URL('report.worker.mjs', import.meta.url).href;
 
 export function createApp(deps = {}) {
   const { signal, worker = WORKER, threads = 1, waiting = 4 } = deps;
-  const { patience = 10_000 } = deps; // milliseconds
-  // as many threads as cores may work; each has a heap of its own
+  const { patience = 10_000, logger = console } = deps; // milliseconds
+  if (![threads, waiting, patience].every(Number.isInteger))
+    throw new TypeError('threads, waiting, patience: not whole numbers');
   const pool = new Piscina({ filename: worker, maxThreads: threads });
   signal?.addEventListener('abort', () => pool.destroy());
+  pool.on('error', (error) => logger.error({ error }, 'between two tasks'));
   let pending = 0;
 
   const app = express();
@@ -21,14 +23,17 @@ export function createApp(deps = {}) {
       return res.status(503).set('Retry-After', '5').json({ error: 'busy' });
     }
     pending += 1;
-    const late = AbortSignal.timeout(patience); // ends the thread as well
+    const stop = new AbortController(); // ends the thread as well
+    const late = setTimeout(() => stop.abort(), patience);
+    res.once('close', () => stop.abort()); // nobody waits any more
     try {
       const task = { runs: 4_000_000 };
-      return res.json(await pool.run(task, { signal: late }));
+      return res.json(await pool.run(task, { signal: stop.signal }));
     } catch (error) {
-      if (!late.aborted) throw error;
+      if (!stop.signal.aborted) throw error;
       return res.status(503).json({ error: 'not in time' });
     } finally {
+      clearTimeout(late);
       pending -= 1;
     }
   });

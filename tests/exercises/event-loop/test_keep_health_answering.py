@@ -33,6 +33,13 @@ def test_the_head_is_the_hash_chain_of_all_events(attempt):
         assert answer.json() == {"events": 1000, "head": head_of(EVENTS[:1000])}
 
 
+def test_what_is_no_text_is_refused(attempt):
+    """A body that the text parser leaves alone is undefined."""
+    with node.serve(attempt) as server, server.client() as client:
+        assert client.post("/audit", json={"no": "text"}).status_code == 415
+        assert client.get("/health").status_code == 200
+
+
 @pytest.mark.fails_at_start
 def test_health_answers_while_a_log_is_hashed(attempt):
     """The loop must come back to its sockets during the work. Which phase does

@@ -13,6 +13,7 @@ export function createApp() {
   app.get('/health', (req, res) => res.json({ ok: true }));
 
   app.post('/audit', express.text({ limit: '20mb' }), async (req, res) => {
+    if (typeof req.body !== 'string') return res.sendStatus(415);
     const events = req.body.split('\n');
     let head = '';
     let sliceEnds = performance.now() + SLICE_MS;
@@ -22,9 +23,10 @@ export function createApp() {
       // setImmediate, not nextTick or a resolved promise: those run before the
       // loop polls its sockets again, and /health would wait as before.
       await nextTurn();
+      if (res.destroyed) return undefined; // nobody waits any more
       sliceEnds = performance.now() + SLICE_MS;
     }
-    res.json({ events: events.length, head });
+    return res.json({ events: events.length, head });
   });
   return app;
 }

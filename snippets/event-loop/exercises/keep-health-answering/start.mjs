@@ -10,10 +10,11 @@ export function createApp() {
   app.get('/health', (req, res) => res.json({ ok: true }));
 
   app.post('/audit', express.text({ limit: '20mb' }), (req, res) => {
+    if (typeof req.body !== 'string') return res.sendStatus(415);
     const events = req.body.split('\n');
     let head = '';
     for (const event of events) head = link(head, event);
-    res.json({ events: events.length, head });
+    return res.json({ events: events.length, head });
   });
   return app;
 }
