@@ -13,16 +13,20 @@ if (cluster.isPrimary) {
   const inside = createServer(async (req, res) => {
     try {
       const text = await registry.clusterMetrics(); // asks every worker
+      if (!text) throw new Error('no worker is left');
       res.writeHead(200, { 'Content-Type': registry.contentType }).end(text);
     } catch {
-      res.writeHead(503).end(); // one of them was silent for five seconds
+      res.writeHead(503).end(); // or one was silent for five seconds
     }
-  }).listen(METRICS_PORT, '127.0.0.1');
-  process.once('SIGTERM', () => crew.stop());
-  process.once('SIGTERM', () => inside.close());
-  const port = await crew.ready;
-  console.log(`metrics on http://127.0.0.1:${inside.address().port}/metrics`);
-  console.log(`listening on http://127.0.0.1:${port}`);
+  });
+  // Who scrapes is no reason to stay: without workers the primary ends.
+  inside.on('connection', (socket) => socket.unref());
+  inside.listen(METRICS_PORT, '127.0.0.1').unref();
+  process.on('SIGTERM', () => crew.stop()); // it may come twice
+  crew.ready.then((port) => {
+    console.log(`metrics on http://127.0.0.1:${inside.address().port}/metrics`);
+    console.log(`listening on http://127.0.0.1:${port}`);
+  });
 } else {
   const { createApp } = await import('./metered.mjs');
   const { createMetrics } = await import('./metrics.mjs');

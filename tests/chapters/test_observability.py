@@ -1350,6 +1350,81 @@ def test_many_who_ask_whether_it_is_ready_make_one_query_of_a_moment():
     assert seen == [*['200 {"orders":"ok"}'] * 4, left, "1"]
 
 
+@pytest.mark.parametrize(
+    ("check", "status"),
+    [
+        ("() => { throw new Error('no database is open'); }", 503),  # node:sqlite does
+        ("() => Promise.reject(undefined)", 503),
+        ("async () => false", 503),
+        ("async () => new Response('', { status: 500 })", 503),
+        ("async () => new Response('')", 200),
+        ("() => 0", 200),  # what a query found is no verdict
+    ],
+)
+def test_whatever_way_a_check_says_no_the_process_is_not_ready_and_lives_on(
+    check, status
+):
+    seen = lines_of(
+        f"""
+    import express from 'express';
+    import {{ once }} from 'node:events';
+    import {{ setImmediate as turn }} from 'node:timers/promises';
+    import {{ createHealth }} from './observability/health.mjs';
+    let late;
+    const check = {check};
+    const checks = {{ db: ({{ signal }}) => {{ late = signal; return check(); }} }};
+    const logger = {{ error() {{}} }};
+    const app = express().use(createHealth({{ checks, logger, timeoutMs: 100 }}));
+    const server = app.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${{server.address().port}}/readyz`;
+    console.log((await fetch(url)).status);
+    if (!late.aborted) await once(late, 'abort', {{ keep: setTimeout(() => {{}}, 500) }});
+    await turn(); // by now a rejection that nobody handles has ended the process
+    console.log('alive');
+    server.close();
+    server.closeAllConnections();
+    """
+    )
+    assert seen == [str(status), "alive"]
+
+
+def test_of_checks_that_never_end_there_are_three_at_most_and_one_that_ends_makes_room():
+    seen = lines_of(
+        (HEALTH % 0).split("await ask('readyz')")[0]
+        + """
+    const asked = [];
+    database = () => {
+      const query = Promise.withResolvers();
+      asked.push(query);
+      return query.promise;
+    };
+    for (let i = 0; i < 5; i += 1) await ask('readyz');
+    console.log(asked.length);
+    asked[0].resolve();
+    database = async () => {};
+    await ask('readyz');
+    server.close();
+    server.closeAllConnections();
+    """
+    )
+    told = [line for line in seen if not line.startswith("{")]
+    assert told == [*['503 {"orders":"down"}'] * 5, "3", '200 {"orders":"ok"}']
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["{ checks: { db: true } }", "{ timeoutMs: '500' }", "{ freshMs: '1s' }"],
+)
+def test_health_that_could_not_work_is_not_made(options):
+    done = node.evaluate(
+        "import { createHealth } from './observability/health.mjs';\n"
+        f"createHealth({options});",
+        code=1,
+    )
+    assert "TypeError: " in done.stderr
+
+
 # --- cluster ------------------------------------------------------------------------
 
 
@@ -1431,6 +1506,42 @@ def test_the_page_of_all_workers_says_503_when_one_of_them_is_silent():
         finally:
             stuck.resume()
         assert httpx.get(metrics_url(server), timeout=20).status_code == 200
+
+
+def test_a_crew_whose_workers_cannot_start_gives_up_and_ends_whoever_scrapes_it():
+    with socket.create_server(("127.0.0.1", 0)) as taken, ThreadPoolExecutor(1) as pool:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        env = {"PORT": str(taken.getsockname()[1]), "METRICS_PORT": str(port)}
+        argv = (f"{TOPIC}/crew.mjs", "1")
+        ended = pool.submit(node.run, *argv, env=env, timeout=60, code=1)
+        pages = []
+        with httpx.Client(timeout=20) as kept:  # one connection, as Prometheus has
+            while not ended.done():
+                with contextlib.suppress(httpx.TransportError):
+                    pages.append(kept.get(f"http://127.0.0.1:{port}/metrics"))
+                time.sleep(0.02)
+        assert "fatal" in ended.result().stderr
+    assert 503 in {page.status_code for page in pages}
+    # what a worker says before it fails is a page; nothing is none
+    assert all(page.text for page in pages if page.status_code == 200)
+
+
+def test_a_crew_that_is_told_twice_to_end_finishes_what_it_has_begun():
+    with crew(1) as server:
+        url = metrics_url(server)
+        with socket.create_connection(("127.0.0.1", server.port), 5) as raw:
+            request = b"GET /orders/ord_1 HTTP/1.1\r\nHost: x\r\n"
+            raw.sendall(request + b"\r\n")  # now a worker knows the connection
+            assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
+            raw.sendall(request)  # begun
+            for _ in range(2):
+                os.kill(server.pid, signal.SIGTERM)
+                # an answer, so the signal has been taken; and metrics go on to the end
+                assert requests_of(httpx.get(url).text) == 1
+            raw.sendall(b"\r\n")
+            assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
+        process.until(lambda: not server.alive())
 
 
 @pytest.mark.claim("observability/average-of-p99s")
