@@ -8,6 +8,8 @@ import { serve } from '../clustering/worker.mjs';
 
 const { PORT = 3000, METRICS_PORT = 9464 } = process.env;
 if (cluster.isPrimary) {
+  // asked while it dies, a worker's channel fails: its 'exit' says the rest
+  cluster.on('fork', (worker) => worker.on('error', () => {}));
   const crew = supervise({ count: Number(process.argv[2] ?? 2), port: PORT });
   const registry = new AggregatorRegistry();
   const inside = createServer(async (req, res) => {
@@ -24,8 +26,10 @@ if (cluster.isPrimary) {
   inside.listen(METRICS_PORT, '127.0.0.1').unref();
   process.on('SIGTERM', () => crew.stop()); // it may come twice
   crew.ready.then((port) => {
-    console.log(`metrics on http://127.0.0.1:${inside.address().port}/metrics`);
-    console.log(`listening on http://127.0.0.1:${port}`);
+    const metrics = `http://127.0.0.1:${inside.address().port}/metrics`;
+    console.log(
+      `metrics on ${metrics}\nlistening on http://127.0.0.1:${port}`,
+    );
   });
 } else {
   const { createApp } = await import('./metered.mjs');

@@ -17,8 +17,12 @@ export function endOn(signal, deps) {
     await flush(logger);
     process.exit(0);
   }
+  const failed = (error) => {
+    logger.error({ error }, 'not all was flushed');
+    process.exit(1);
+  };
   let left; // a signal may come twice: from npm, and to the group
-  process.on(signal, () => (left ??= leave()));
+  process.on(signal, () => (left ??= leave().catch(failed)));
 }
 
 /** Nothing is written by itself; since 3.19 `finish` is told when it is. */

@@ -56,7 +56,7 @@ function asked({ checks = {}, logger = createPino(), ...times }) {
 
 // --8<-- [start:in-time]
 /** The check's answer, or a rejection when it is late; also when it throws
- * before it has promised anything. Of those that never end, three are enough. */
+ * before it has promised anything. Of those that hang, three are enough. */
 function inTime(check, timeoutMs) {
   if (typeof check !== 'function') throw new TypeError('check: no function');
   let hanging = 0;

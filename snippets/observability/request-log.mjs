@@ -39,7 +39,7 @@ export function problems({ logger }) {
     if (res.headersSent) return next(error);
     // of the body's parser, or a path such as /orders/%zz
     const client = error.expose || error instanceof URIError;
-    const theirs = client && error.status < 500;
+    const theirs = client && error.status >= 400 && error.status < 500;
     if (!theirs) logger.error({ error }, 'request failed');
     return answer(res, theirs ? error.status : 500);
   };

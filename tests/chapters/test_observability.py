@@ -145,11 +145,292 @@ def test_of_an_error_only_its_frames_are_told_whatever_became_of_its_message():
     assert [one["error"]["type"] for one in told[2:5]] == ["object", "string", "object"]
 
 
+ERRORS = """
+import { createPino, createWinston } from './observability/loggers.mjs';
+const cause = Object.assign(new Error('no 4242 at 10.0.0.5'), { code: 'ECONNREFUSED' });
+const away = new Error('prices 4242 are away', { cause });
+const circle = new Error('4242');
+circle.cause = circle;
+"""
+
+
+def test_where_an_error_came_from_is_told_of_its_causes_and_of_many_errors():
+    printed = javascript(
+        ERRORS
+        + """
+    const many = new AggregateError([...Array(9).fill(away)], 'all 4242 failed');
+    for (const logger of [createPino(), createWinston()]) {
+      logger.error({ error: away }, 'failed');
+      logger.error({ error: many }, 'failed');
+      logger.error({ error: circle }, 'failed');
+    }
+    """
+    )
+    assert "4242" not in printed and "10.0.0.5" not in printed
+    told = [json.loads(line)["error"] for line in printed.splitlines()]
+    assert told[:3] == told[3:]
+    one, many, circle = told[:3]
+    assert (one["cause"]["type"], one["cause"]["code"]) == ("Error", "ECONNREFUSED")
+    assert re.match(r"Error: …\n    at ", one["cause"]["stack"])
+    assert many["type"] == "AggregateError" and len(many["errors"]) == 5
+    assert many["errors"][4]["cause"]["code"] == "ECONNREFUSED"
+    assert "cause" not in circle["cause"]["cause"]["cause"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "error({ err: away }, 'failed')",
+        "error({ err: away })",  # Pino would take its message for the line's
+        "error({ error: away })",
+        "error({ reason: away }, 'failed')",
+        "error(away)",
+        "error(away, 'failed')",
+        "error({ error: Object.assign(away, { code: 'card 4242', status: {} }) })",
+        "error({ error: Object.assign(away, { name: 'card \\n4242' }) })",
+        "error({ error: new Error('no\\n    at card (4242:1:1)') })",
+        "error({ error: new Error('so', { cause: 'card 4242' }) })",
+    ],
+)
+def test_no_way_to_log_an_error_goes_past_its_serialiser(call):
+    printed = javascript(
+        ERRORS + f"for (const l of [createPino(), createWinston()]) l.{call};"
+    )
+    assert "4242" not in printed
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert len(lines) == 2
+    for line in lines:
+        [error] = (line[key] for key in ("err", "error", "reason") if key in line)
+        assert error["type"] in ("Error", "object") and "    at file" in error["stack"]
+
+
+def test_what_a_child_logger_is_given_for_all_its_lines_is_serialised_as_well():
+    printed = javascript(
+        ERRORS
+        + """
+    const order = { id: 'ord_1', note: 'card 4242' };
+    createPino().child({ err: away, order }).info('retried');
+    """
+    )
+    assert "4242" not in printed
+    assert json.loads(printed)["err"]["cause"]["code"] == "ECONNREFUSED"
+
+
+# --- standard output that takes nothing -----------------------------------------------
+
+BOTH = """
+import { createPino, createWinston } from './observability/loggers.mjs';
+import { stdout } from './observability/stdout.mjs';
+import { createMetrics } from './observability/metrics.mjs';
+import { setImmediate as turn } from 'node:timers/promises';
+import { writeSync } from 'node:fs';
+const log = (n) => [createPino(), createWinston()].map((l) => l.info({ n }, 'line'));
+const metric = async () => (await createMetrics().register.metrics())
+  .match(/^log_lines_lost_total .*$/m)[0];
+"""
+
+
+def told(source: str, stdout) -> str:
+    """What a program writes to standard error, whose standard output is `stdout`; it
+    must end by itself."""
+    done = subprocess.run(
+        [node.binary(), *node.STRICT, "--input-type=module", "--eval", source],
+        cwd=SNIPPETS, stdout=stdout, stderr=subprocess.PIPE, text=True,
+        check=False, timeout=20,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_a_service_outlives_a_full_disk_and_counts_the_lines_that_it_lost():
+    with Path("/dev/full").open("wb") as full:
+        seen = told(
+            BOTH
+            + """
+        for (let n = 0; n < 5; n += 1) { log(n); await turn(); }
+        writeSync(2, await metric());
+        """,
+            full,
+        )
+    assert seen == "log_lines_lost_total 10"
+
+
+def test_a_service_outlives_the_reader_of_its_log():
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        seen = told(
+            BOTH
+            + """
+        for (let n = 0; n < 5; n += 1) { log(n); await turn(); }
+        writeSync(2, await metric());
+        """,
+            write,
+        )
+    finally:
+        os.close(write)
+    assert seen == "log_lines_lost_total 10"
+
+
+def test_a_line_is_with_the_kernel_when_the_call_returns():
+    done = node.evaluate(
+        BOTH + "for (let n = 0; n < 500; n += 1) log(n);\n"
+        "process.kill(process.pid, 'SIGKILL');",
+        code=None,
+    )
+    assert done.signal == signal.SIGKILL
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    # Winston's stream decides by itself when it hands a line on: in the same turn
+    assert [line["n"] for line in lines if "msg" in line] == list(range(500))
+    assert [line["n"] for line in lines if "message" in line] == list(range(500))
+
+
+FIFO = """
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { createOutput } from './observability/stdout.mjs';
+const fd = openSync('%s', constants.O_RDWR | constants.O_NONBLOCK);
+const buffer = Buffer.alloc(1 << 20);
+function drain() {
+  try { return buffer.toString('latin1', 0, readSync(fd, buffer)); } catch { return ''; }
+}
+let waits = 0;
+const slow = (reader) => { Atomics.wait = () => { waits += 1; reader(); }; };
+const line = (size) => JSON.stringify({ x: 'x'.repeat(size) }) + '\\n';
+const say = (...what) => console.log(JSON.stringify(what));
+"""
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    """JavaScript with `fd`, a pipe that does not block and that the program reads
+    itself, and `slow`, which says what happens while a writer waits."""
+    os.mkfifo(path := tmp_path / "pipe")
+    return FIFO % path
+
+
+def test_a_reader_that_is_slow_is_waited_for_and_gets_the_whole_line(fifo):
+    seen = lines_of(
+        fifo
+        + """
+    const output = createOutput({ fd });
+    let read = '';
+    slow(() => { read += drain(); });
+    output.write(line(200_000)); // three times what the pipe takes
+    read += drain();
+    say(output.lost, waits > 0, read === line(200_000));
+    """
+    )
+    assert json.loads(seen[0]) == [0, True, True]
+
+
+def test_a_reader_that_stopped_is_waited_for_once_and_spoils_no_later_line(fifo):
+    seen = lines_of(
+        fifo
+        + """
+    const output = createOutput({ fd, patienceMs: 50 });
+    slow(() => {});
+    output.write(line(200_000)); // half of it is out
+    const first = waits;
+    for (let n = 0; n < 10; n += 1) output.write(line(n));
+    say(first > 0, waits - first, output.lost);
+    const torn = drain();
+    output.write(line(1));
+    output.write(line(2));
+    say(torn.length, drain(), output.lost);
+    for (let before = waits; waits === before;) output.write(line(200_000));
+    say(output.lost); // it was patient again
+    """
+    )
+    assert [json.loads(one) for one in seen] == [
+        [True, 0, 11],
+        [PIPE, '\n{"x":"x"}\n{"x":"xx"}\n', 11],
+        [12],
+    ]
+
+
+def test_winston_holds_a_bounded_number_of_lines_for_a_transport_that_is_stuck():
+    seen = lines_of(
+        """
+    import { Writable } from 'node:stream';
+    import Transport from 'winston-transport';
+    import { createWinston } from './observability/loggers.mjs';
+    import { stdout } from './observability/stdout.mjs';
+    class Stuck extends Transport { log() {} }
+    const transports = [new Stuck()];
+    const { error, logger } = createWinston({ transports, waiting: 100 });
+    for (let n = 0; n < 1000; n += 1) error({ n }, 'line');
+    const held = logger.writableLength + transports[0].writableLength;
+    console.log(held < 200, stdout.lost > 800, stdout.lost <= 1000 - 100);
+    """
+    )
+    assert seen == ["true true true"]
+
+
+def test_a_transport_that_fails_ends_no_service():
+    seen = lines_of(
+        """
+    import winston from 'winston';
+    import { createWinston } from './observability/loggers.mjs';
+    import { stdout } from './observability/stdout.mjs';
+    const stdio = new winston.transports.Stream({ stream: process.stderr });
+    const { info, logger } = createWinston({ transports: [stdio] });
+    stdio.emit('error', new Error('no space left on device'));
+    info({}, 'line');
+    console.log(stdout.lost);
+    """
+    )
+    assert seen == ["1"]
+
+
+@pytest.mark.parametrize(("sync", "ends"), [("true", True), ("false", False)])
+def test_pinos_own_destination_keeps_what_a_full_disk_refuses_and_may_not_exit(
+    sync, ends, tmp_path
+):
+    """Somebody listens for its errors; otherwise the first line ends the process."""
+    program = tmp_path / "full.mjs"
+    pino = (SNIPPETS / "node_modules/pino/pino.js").as_uri()
+    program.write_text(
+        f"""
+    import {{ pino }} from '{pino}';
+    import {{ once }} from 'node:events';
+    import {{ setImmediate as turn }} from 'node:timers/promises';
+    const stream = pino.destination({{ dest: '/dev/full', sync: {sync} }});
+    await once(stream, 'ready');
+    stream.on('error', () => {{}});
+    const logger = pino(stream);
+    for (let n = 0; n < 100; n += 1) {{ logger.info('x'.repeat(500)); await turn(); }}
+    console.log('exits', stream._len);
+    process.exit(0);
+    """
+    )
+    out = tmp_path / "out"
+    with out.open("wb") as stdout:
+        child, token = process.start(
+            [node.binary(), program], cwd=SNIPPETS, stdout=stdout
+        )
+    try:
+        process.until(lambda: process.wait(child, 0.1) or "exits" in out.read_text())
+        # what it does at exit is to try again, and to sleep, without an end
+        assert process.wait(child, 3) is ends
+    finally:
+        process.end(child, token, grace=0)
+    if ends:
+        assert int(out.read_text().split()[1]) > 50_000
+
+
 # --- a request and its lines --------------------------------------------------------
 
 
-def test_every_line_of_a_request_has_its_trace_also_where_no_request_is_passed():
-    with node.serve(f"{TOPIC}/app.mjs") as server, server.client() as client:
+# the context of a service that only our own services call
+INSIDE = """
+import * as traces from '{}';
+const context = {{ ...traces, traced: traces.tracing({{ inside: true }}) }};
+""".format((HERE / "context.mjs").as_uri())
+
+
+def test_every_line_of_a_request_has_its_trace_also_where_no_request_is_passed(module):
+    path = module("app.mjs", "context", INSIDE)
+    with node.serve(path) as server, server.client() as client:
         headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
         order = {**ORDER, "note": "ring twice"}
         answer = client.post("/orders", json=order, headers=headers)
@@ -189,12 +470,31 @@ def test_a_traceparent_is_taken_only_if_it_is_one(header, trace):
     assert (json.loads(seen) or {}).get("trace") == trace
 
 
-def test_the_trace_goes_on_to_the_next_service():
+def test_a_stranger_chooses_neither_the_trace_nor_what_is_sampled():
+    headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+    with node.serve(f"{TOPIC}/app.mjs") as server, server.client() as client:
+        for _ in range(2):
+            client.get("/orders/ord_1", headers=headers)
+        first, second = logged(server, 2)
+    assert len({TRACE, first["trace"], second["trace"]}) == 3
+    assert first["link"] == second["link"] == TRACE  # who asks of theirs finds ours
+    [seen] = lines_of(
+        f"""
+    import {{ outgoing, traced }} from './observability/context.mjs';
+    const req = {{ headers: {{ traceparent: '00-{TRACE}-{CALLER}-01' }} }};
+    traced(req, {{}}, () => console.log(outgoing().traceparent));
+    """
+    )
+    assert TRACE not in seen and seen.endswith("-00")
+
+
+@pytest.mark.parametrize(("flags", "sampled"), [("01", "01"), ("fe", "00"), ("ff", "01")])
+def test_the_trace_goes_on_to_the_next_service(flags, sampled):
     seen = javascript(
         f"""
-    import {{ inLogs, outgoing, traced }} from './observability/context.mjs';
-    const req = {{ headers: {{ traceparent: '00-{TRACE}-{CALLER}-01' }} }};
-    traced(req, {{}}, () => setTimeout(() => {{
+    import {{ inLogs, outgoing, tracing }} from './observability/context.mjs';
+    const req = {{ headers: {{ traceparent: '00-{TRACE}-{CALLER}-{flags}' }} }};
+    tracing({{ inside: true }})(req, {{}}, () => setTimeout(() => {{
       console.log(outgoing().traceparent, inLogs().span);
     }}, 1));
     console.log(Object.keys(outgoing()).length, Object.keys(inLogs()).length);
@@ -203,13 +503,15 @@ def test_the_trace_goes_on_to_the_next_service():
     outside, inside = seen.splitlines()
     header, span = inside.split()
     assert outside == "0 0"
-    assert header == f"00-{TRACE}-{span}-01" and span != CALLER
+    assert header == f"00-{TRACE}-{span}-{sampled}" and span != CALLER
 
 
 # an insert goes on when a second one has come, so that two requests are under way
 MEET = """
 import { createPino } from '%s';
-import * as context from '%s';
+import * as traces from '%s';
+const traced = traces.tracing?.({ inside: true }) ?? traces.traced;
+const context = { ...traces, traced };
 const logger = createPino({ context: context.inLogs });
 const both = Promise.withResolvers();
 let waiting = 0;
@@ -435,12 +737,12 @@ def test_a_callback_in_a_queue_of_ones_own_has_another_requests_context():
     import { AsyncResource } from 'node:async_hooks';
     import { inLogs, traced } from './observability/context.mjs';
     const queue = [];
-    const say = () => console.log(Object.keys(inLogs()).length);
+    const say = () => console.log('trace' in inLogs());
     traced({ headers: {} }, {}, () => queue.push(say, AsyncResource.bind(say)));
     for (const callback of queue) callback();
     """
     )
-    assert seen == ["0", "2"]
+    assert seen == ["false", "true"]
 
 
 def test_a_service_that_cannot_flush_ends_after_its_patience():
@@ -805,7 +1107,7 @@ def test_beside_a_tracer_a_trace_that_begins_here_has_two_ids_unless_lines_take_
     )
     caller = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
     for path, same in (
-        (f"{TOPIC}/app.mjs", False),
+        (module("app.mjs", "context", INSIDE), False),
         (module("app.mjs", "context", before), True),
     ):
         collector.spans.clear()
@@ -873,7 +1175,7 @@ def datadog_agent(tmp_path):
 @heavy
 @pytest.mark.claim("observability/one-or-the-other")
 def test_datadogs_tracer_sends_the_request_to_its_agent_and_its_ids_to_the_log(
-    tmp_path,
+    tmp_path, module
 ):
     with datadog_agent(tmp_path) as url:
         env = {
@@ -883,7 +1185,8 @@ def test_datadogs_tracer_sends_the_request_to_its_agent_and_its_ids_to_the_log(
             "DD_TRACE_STARTUP_LOGS": "false",
         }
         flags = ("--import", str(AGENTS / "datadog.mjs"))
-        with node.serve(f"{TOPIC}/app.mjs", flags=flags, env=env, ready=60) as server:
+        path = module("app.mjs", "context", INSIDE)
+        with node.serve(path, flags=flags, env=env, ready=60) as server:
             with server.client() as client:
                 headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
                 client.post(f"/orders?q={SECRET}", json=ORDER, headers=headers)
@@ -954,8 +1257,9 @@ def two_ports(**env: str):
     return node.serve(f"{TOPIC}/two-ports.mjs", env=env)
 
 
-def crew(workers: int = 2):
-    return node.serve(f"{TOPIC}/crew.mjs", str(workers), env={"METRICS_PORT": "0"})
+def crew(workers: int = 2, flags: tuple[str, ...] = ()):
+    env = {"METRICS_PORT": "0"}
+    return node.serve(f"{TOPIC}/crew.mjs", str(workers), env=env, flags=flags)
 
 
 def promtool(*args, code: int = 0) -> str:
@@ -1099,7 +1403,9 @@ server.closeAllConnections();
 
 
 def test_an_error_and_a_client_that_hung_up_are_counted_as_what_they_are():
-    assert lines_of(FAULTS) == [
+    logged, *told = lines_of(FAULTS)
+    assert json.loads(logged)["error"]["type"] == "Error"  # that it was, and where
+    assert told == [
         "500",
         "http_requests_in_flight 1",
         "http_requests_in_flight 0",
@@ -1525,6 +1831,30 @@ def test_a_crew_whose_workers_cannot_start_gives_up_and_ends_whoever_scrapes_it(
     assert 503 in {page.status_code for page in pages}
     # what a worker says before it fails is a page; nothing is none
     assert all(page.text for page in pages if page.status_code == 200)
+
+
+ASKED_WHILE_IT_DIES = """
+import cluster from 'node:cluster';
+import { readFileSync } from 'node:fs';
+import client from 'prom-client';
+if (cluster.isPrimary) process.once('SIGUSR2', () => {
+  const [{ process: { pid } }] = Object.values(cluster.workers);
+  process.kill(pid, 'SIGKILL');
+  while (!/ Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8')));
+  // the primary has not heard of it yet: what a scrape does now
+  new client.AggregatorRegistry().clusterMetrics().catch(() => {});
+});
+"""
+
+
+def test_a_scrape_in_the_moment_when_a_worker_dies_ends_no_crew(tmp_path):
+    (tmp_path / "node_modules").symlink_to(SNIPPETS / "node_modules")
+    (preload := tmp_path / "asks.mjs").write_text(ASKED_WHILE_IT_DIES)
+    with crew(flags=("--import", preload.as_uri())) as server:
+        before = process_ids(server)
+        os.kill(server.pid, signal.SIGUSR2)
+        process.until(lambda: len(set(process_ids(server)) - set(before)) == 1)
+        assert httpx.get(metrics_url(server), timeout=20).status_code == 200
 
 
 def test_a_crew_that_is_told_twice_to_end_finishes_what_it_has_begun():
