@@ -762,6 +762,26 @@ def test_a_service_that_cannot_flush_ends_after_its_patience():
     assert done.stdout == "stopped\n"
 
 
+def test_a_service_whose_flush_fails_says_so_and_ends_with_1():
+    done = node.evaluate(
+        """
+    import { once } from 'node:events';
+    import { createServer } from 'node:http';
+    import { endOn } from './observability/flush.mjs';
+    import { createPino } from './observability/loggers.mjs';
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const flush = async () => { throw new Error('collector 4242 is away'); };
+    endOn('SIGTERM', { logger: createPino(), server, flush });
+    process.kill(process.pid, 'SIGTERM');
+    """,
+        code=1,
+    )
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["msg"] for line in told] == ["stopped", "not all was flushed"]
+    assert done.stderr == "" and "4242" not in done.stdout
+
+
 ENDLESS = """
 import { once } from 'node:events';
 import { createServer, get } from 'node:http';
@@ -826,6 +846,27 @@ def test_a_line_break_in_a_field_or_a_query_forges_a_line_or_stays_in_its_field(
     if not forged:
         signin, search = (json.loads(line) for line in lines[-2:])
         assert signin["user"] == search["q"] == user
+
+
+def test_what_cannot_be_read_forges_no_line_either_and_is_the_clients_mistake():
+    with node.serve(f"{TOPIC}/signin.mjs") as server, server.client() as client:
+        odd = {"user": {"toString": 1}}
+        assert client.post("/signin", json=odd).status_code == 401
+        assert client.get("/search?q=a&q=b").status_code == 200
+        broken = client.post(
+            "/signin",
+            content=b'{\n{"a":1}\n',
+            headers={"Content-Type": "application/json"},
+        )
+        assert broken.status_code == 400
+        assert client.get("/search", params={"q": "end"}).status_code == 200
+        process.until(lambda: '"q":"end"' in server.output())
+        told = [line for line in server.output().splitlines() if "listening" not in line]
+    # of three, and not of what Express or the parser say: that quotes the client
+    assert [json.loads(line)["msg"] for line in told] == [
+        "sign-in failed",
+        *["searched"] * 2,
+    ]
 
 
 def test_node_itself_refuses_a_line_break_in_a_header():
@@ -1262,6 +1303,23 @@ def crew(workers: int = 2, flags: tuple[str, ...] = ()):
     return node.serve(f"{TOPIC}/crew.mjs", str(workers), env=env, flags=flags)
 
 
+@contextlib.contextmanager
+def begun(server):
+    """A request that is half sent, on a connection that the server knows: a function
+    sends the rest and gives the answer."""
+    with socket.create_connection(("127.0.0.1", server.port), 5) as raw:
+        half = b"GET /orders/ord_1 HTTP/1.1\r\nHost: x\r\n"
+        raw.sendall(half + b"\r\n")
+        assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
+        raw.sendall(half)
+
+        def finish() -> bytes:
+            raw.sendall(b"\r\n")
+            return raw.recv(1000)
+
+        yield finish
+
+
 def promtool(*args, code: int = 0) -> str:
     """What promtool prints; it must end with `code`."""
     if why := services.missing("prometheus"):
@@ -1348,6 +1406,28 @@ def test_the_shop_serves_whoever_comes_until_the_balancer_has_heard_that_it_leav
         process.until(lambda: not server.alive())
 
 
+def test_a_drain_that_fails_is_said_and_ends_the_shop_with_1_and_no_crash(tmp_path):
+    (before := tmp_path / "fails.mjs").write_text(
+        """
+    import { Server } from 'node:http';
+    const { close } = Server.prototype;
+    Server.prototype.close = function () {
+      Server.prototype.close = close;
+      throw new Error('no drain');
+    };
+    """
+    )
+    env = {"METRICS_PORT": "0", "DRAIN_MS": "0"}
+    flags = ("--import", before.as_uri())
+    with pytest.raises(node.NodeError, match="ended while it was being served, with 1"):
+        with node.serve(f"{TOPIC}/two-ports.mjs", env=env, flags=flags) as server:
+            os.kill(server.pid, signal.SIGTERM)
+            process.until(lambda: not server.alive())
+            output = server.output()
+    assert "no drain" in output
+    assert "Node.js v" not in output  # which it says last when nobody handles an error
+
+
 BROKEN = """
 import client from 'prom-client';
 const { metrics } = client.Registry.prototype;
@@ -1412,6 +1492,30 @@ def test_an_error_and_a_client_that_hung_up_are_counted_as_what_they_are():
         'seconds_count{method="GET",route="/orders/:id",status="500"} 1',
         'seconds_count{method="GET",route="/orders/:id",status="499"} 1',
     ]
+
+
+@pytest.mark.parametrize("status", ["200", "undefined", "399", "500", "'400x'"])
+@pytest.mark.parametrize("snippet", ["app.mjs", "metered.mjs"])
+def test_an_errors_own_status_answers_only_if_it_is_a_clients_mistake(
+    snippet, status, module
+):
+    before = (
+        "const orders = { get: async () => {\n"
+        f"  throw Object.assign(new Error('x'), {{ expose: true, status: {status} }});\n"
+        "} };\n"
+    )
+    with node.serve(module(snippet, "orders", before)) as server, server.client() as c:
+        assert c.get("/orders/ord_1").status_code == 500
+        [line] = logged(server, 1, "request failed")
+    assert line["level"] == "error" and line["error"]["type"] == "Error"
+
+
+def test_a_parser_of_orders_may_be_async(module):
+    before = "const parseOrder = async (body) => ({ errors: [{ detail: body.note }] });"
+    with node.serve(module("app.mjs", "parseOrder", before)) as server:
+        with server.client() as c:
+            answer = c.post("/orders", json={"note": "no"})
+    assert answer.status_code == 422 and answer.json()["errors"] == [{"detail": "no"}]
 
 
 @pytest.mark.parametrize("snippet", ["app.mjs", "metered.mjs"])
@@ -1860,17 +1964,12 @@ def test_a_scrape_in_the_moment_when_a_worker_dies_ends_no_crew(tmp_path):
 def test_a_crew_that_is_told_twice_to_end_finishes_what_it_has_begun():
     with crew(1) as server:
         url = metrics_url(server)
-        with socket.create_connection(("127.0.0.1", server.port), 5) as raw:
-            request = b"GET /orders/ord_1 HTTP/1.1\r\nHost: x\r\n"
-            raw.sendall(request + b"\r\n")  # now a worker knows the connection
-            assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
-            raw.sendall(request)  # begun
+        with begun(server) as finish:
             for _ in range(2):
                 os.kill(server.pid, signal.SIGTERM)
                 # an answer, so the signal has been taken; and metrics go on to the end
                 assert requests_of(httpx.get(url).text) == 1
-            raw.sendall(b"\r\n")
-            assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
+            assert finish().startswith(b"HTTP/1.1 200 ")
         process.until(lambda: not server.alive())
 
 
@@ -1966,7 +2065,7 @@ def test_the_stall_is_one_and_comes_after_the_first_request():
 
 
 def test_the_rules_are_rules_and_each_alert_fires_and_is_silent_when_it_must():
-    assert "SUCCESS: 8 rules found" in promtool("check", "rules", "rules.yml")
+    assert "SUCCESS: 9 rules found" in promtool("check", "rules", "rules.yml")
     promtool("check", "config", "--syntax-only", "prometheus.yml")
     assert "SUCCESS" in promtool("test", "rules", "rules.test.yml")
     rules = yaml.safe_load((HERE / "rules.yml").read_text())
@@ -2075,7 +2174,7 @@ def test_prometheus_scrapes_the_shop_and_answers_every_query_of_dashboard_and_ru
         rules = prometheus.rules()
         assert {one["health"] for one in rules} == {"ok"}
         states = {one["name"]: one["state"] for one in rules if "state" in one}
-        assert len(states) == 6 and states["NotScraped"] == "inactive"
+        assert len(states) == 7 and states["NotScraped"] == "inactive"
     prometheus.until('ALERTS{alertname="NotScraped", alertstate="pending"}')
     assert prometheus.query("up")[0]["value"] == 0
 
