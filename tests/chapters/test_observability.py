@@ -578,6 +578,28 @@ def test_pino_as_it_comes_holds_lines_back_and_sync_has_to_be_asked_for(tmp_path
     assert kept("pino sync", "SIGKILL", tmp_path) == 1000
 
 
+@pytest.mark.claim("observability/pino-is-synchronous")
+def test_pino_as_it_comes_keeps_lines_that_have_time_to_be_written(tmp_path):
+    file = tmp_path / "log"
+    done = node.evaluate(
+        f"""
+    import {{ once }} from 'node:events';
+    import {{ loggers }} from './observability/sinks.mjs';
+    const {{ info, ready, stream }} = loggers['pino as it comes']('{file}');
+    await ready;
+    for (let n = 0; n < 1000; n += 1) {{
+      const written = once(stream, 'drain');
+      info({{ n }}, 'order placed');
+      await written;
+    }}
+    process.kill(process.pid, 'SIGKILL');
+    """,
+        code=None,
+    )
+    assert done.signal == 9
+    assert file.read_text().count("\n") == 1000
+
+
 @pytest.mark.claim("observability/async-loses-nothing")
 def test_what_is_still_in_memory_dies_with_a_signal_and_not_with_an_exit(tmp_path):
     for logger in ("pino async", "pino transport"):
@@ -1131,6 +1153,36 @@ def test_the_spans_of_the_last_seconds_are_lost_or_flushed_at_shutdown(
 
 
 @heavy
+def test_a_collector_that_is_away_costs_the_spans_and_not_the_good_end():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+    env |= {"OTEL_EXPORTER_OTLP_TIMEOUT": "500"}  # ms, of all its tries
+    flags = ("--import", str(AGENTS / "otel.mjs"))
+    served = node.serve(f"{TOPIC}/app.mjs", flags=flags, env=env, ready=60, grace=20)
+    with served as server, server.client() as client:
+        assert client.get("/orders/ord_1").status_code == 404
+        os.kill(server.pid, signal.SIGTERM)
+        process.until(lambda: not server.alive())  # and it raises if not with 0
+        assert "spans were lost: ECONNREFUSED" in server.output()
+
+
+@heavy
+def test_left_on_detection_sends_host_user_and_command_line_and_asks_no_cloud(
+    collector, tmp_path
+):
+    (tmp_path / "node_modules").symlink_to(AGENTS / "node_modules")
+    source = (AGENTS / "otel.mjs").read_text()
+    (preload := tmp_path / "otel.mjs").write_text(
+        source.replace("autoDetectResources: false", "autoDetectResources: true")
+    )
+    [told, *_] = [set(span["resource"]) for span in traced(collector, preload)]
+    assert told >= {"host.name", "process.owner", "process.command_args"}
+    groups = {name.split(".")[0] for name in told}
+    assert groups <= {"service", "telemetry", "host", "os", "process"}
+
+
+@heavy
 def test_beside_a_tracer_a_trace_that_begins_here_has_two_ids_unless_lines_take_its_own(
     collector, module
 ):
@@ -1245,6 +1297,7 @@ def test_datadogs_tracer_sends_the_request_to_its_agent_and_its_ids_to_the_log(
     assert lines[0]["trace"] == TRACE
     # the URL is sent as it came, but for parameters that look like secrets
     assert SECRET in requests["GET /orders/:id"]["meta"]["http.url"]
+    assert f"?q={SECRET}" in placed["meta"]["http.url"]
 
 
 @heavy
@@ -1265,6 +1318,10 @@ def test_new_relics_agent_prints_in_serverless_mode_what_it_would_send():
     (payload,) = (line for line in printed if isinstance(line, list))
     assert payload[1] == "NR_LAMBDA_MONITORING"
     data = json.loads(gzip.decompress(base64.b64decode(payload[-1])))["data"]
+    calls = [agents for _, _, agents in data["span_event_data"][2]]
+    assert {"request.parameters.q": "tea"}.items() <= dict(
+        itertools.chain(*(one.items() for one in calls))
+    ).items()
     metrics = [name["name"] for name, _ in data["metric_data"][3]]
     assert "WebTransaction/Expressjs/GET//orders/:id" in metrics
     assert any(m.startswith("Nodejs/Middleware/Expressjs/jsonParser") for m in metrics)
@@ -1991,6 +2048,36 @@ def test_prom_client_averages_the_p99_of_workers():
     """
     )
     assert seen == ["nodejs_eventloop_lag_p99_seconds 0.505"]
+
+
+@pytest.mark.claim("observability/average-of-p99s")
+def test_prom_client_adds_up_what_is_not_told_otherwise():
+    seen = lines_of(
+        """
+    import client from 'prom-client';
+    const pages = await Promise.all([1, 2].map(async (value) => {
+      const register = new client.Registry();
+      new client.Gauge({ name: 'g', help: 'g', registers: [register] }).set(value);
+      return register.getMetricsAsJSON();
+    }));
+    console.log((await client.AggregatorRegistry.aggregate(pages).metrics()).split('\\n')[2]);
+    """
+    )
+    assert seen == ["g 3"]
+
+
+@pytest.mark.claim("observability/average-of-p99s")
+def test_the_average_of_p99s_is_too_high_when_hardly_anybody_asks_the_slow_instance():
+    [averaged, whole] = lines_of(
+        """
+    import { exact, latencies } from './observability/quantile.mjs';
+    const fleet = [...[2, 3, 4].map((seed) => latencies(3000, 0.05, seed)), latencies(10, 2, 5)];
+    const p99s = fleet.map((one) => exact(one, 0.99));
+    console.log(p99s.reduce((sum, one) => sum + one, 0) / 4);
+    console.log(exact(fleet.flat(), 0.99));
+    """
+    )
+    assert float(averaged) > 5 * float(whole)
 
 
 # --- quantiles ----------------------------------------------------------------------

@@ -18,5 +18,5 @@ export const handler = newrelic.setLambdaHandler(async ({ path }) => {
   return { statusCode: status };
 });
 
-await handler({ path: '/orders/ord_1' }, { functionName: 'orders' });
+await handler({ path: '/orders/ord_1?q=tea' }, { functionName: 'orders' });
 // --8<-- [end:newrelic]
