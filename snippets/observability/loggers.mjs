@@ -40,6 +40,7 @@ const { Stream } = winston.transports;
  * serialisers, so both are a format of ours; `redact` has names here. */
 export function createWinston(options = {}) {
   const { level = 'info', context = () => ({}), redact = [] } = options;
+  checkWinston(level, redact); // both would be taken, and do nothing
   const { transports = [new Stream({ stream: stdout })] } = options;
   const { waiting = 10_000 } = options; // lines, for a transport
   const { combine, timestamp, json } = winston.format;
@@ -107,6 +108,13 @@ function errorsInLogs(fields) {
 // --8<-- [end:serializers]
 
 // --8<-- [start:frames]
+function checkWinston(level, redact) {
+  if (!Object.hasOwn(winston.config.npm.levels, level)) {
+    throw new TypeError(`level: there is no '${level}'`);
+  }
+  if (!Array.isArray(redact)) throw new TypeError('redact: a list of names');
+}
+
 /** A name or a code; what has blanks and quotes is a message again. */
 function word(value) {
   const said = typeof value === 'string' || typeof value === 'number';

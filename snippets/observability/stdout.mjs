@@ -8,6 +8,7 @@ const sleeper = new Int32Array(new SharedArrayBuffer(4));
  * is not taken (the disk is full, the reader gone or, if the pipe doesn't
  * block, slow for `patienceMs`) is no error: it is counted in `lost`. */
 export function createOutput({ fd = 1, patienceMs = 1000 } = {}) {
+  if (!Number.isInteger(fd)) throw new TypeError('fd: must be a number');
   let patience = patienceMs; // none again before a line got through
   let torn = false; // half of a line is out
 

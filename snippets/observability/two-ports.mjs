@@ -8,7 +8,8 @@ import { createApp } from './metered.mjs';
 import { createMetrics } from './metrics.mjs';
 
 const { PORT = 3000, METRICS_PORT = 9464, HOST = '127.0.0.1' } = process.env;
-const { DRAIN_MS = '5000' } = process.env;
+const drainMs = Number(process.env.DRAIN_MS ?? 5000);
+if (Number.isNaN(drainMs)) throw new TypeError('DRAIN_MS: milliseconds');
 const leaving = new AbortController();
 const metrics = createMetrics();
 const health = createHealth({ leaving: leaving.signal });
@@ -31,7 +32,7 @@ const inside = createServer(async (req, res) => {
 const drain = drainable(shop);
 async function leave() {
   leaving.abort(); // /readyz says so, and everything is served still,
-  await sleep(Number(DRAIN_MS)); // until the balancer has heard of it
+  await sleep(drainMs); // until the balancer has heard of it
   await drain();
 }
 function failed(error) {

@@ -418,6 +418,34 @@ def test_pinos_own_destination_keeps_what_a_full_disk_refuses_and_may_not_exit(
         assert int(out.read_text().split()[1]) > 50_000
 
 
+@pytest.mark.parametrize(
+    ("module", "call"),
+    [
+        ("loggers", "createWinston({ level: 'warning' })"),  # of syslog, not of npm
+        ("loggers", "createWinston({ level: 'toString' })"),
+        ("loggers", "createWinston({ redact: 'password' })"),
+        ("loggers", "createPino({ level: 'warning' })"),
+        ("loggers", "createPino({ redact: 'password' })"),
+        ("stdout", "createOutput({ fd: '1' })"),
+        ("flush", "endOn('SIGTERM', { server: new Server(), drainMs: '8000' })"),
+        ("flush", "endOn('SIGTERM', { server: new Server(), patience: '5 s' })"),
+        ("metrics", "createMetrics({ capacity: '100' })"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused_when_the_thing_is_made(module, call):
+    done = node.evaluate(
+        "import { Server } from 'node:http';\n"
+        f"import * as made from './observability/{module}.mjs';\nmade.{call};",
+        code=1,
+    )
+    assert "Error: " in done.stderr
+
+
+def test_the_shop_does_not_start_with_a_drain_that_is_no_number():
+    done = node.run(f"{TOPIC}/two-ports.mjs", env={"DRAIN_MS": "5s"}, code=1)
+    assert "DRAIN_MS" in done.stderr
+
+
 # --- a request and its lines --------------------------------------------------------
 
 
@@ -1565,6 +1593,31 @@ def test_an_errors_own_status_answers_only_if_it_is_a_clients_mistake(
         assert c.get("/orders/ord_1").status_code == 500
         [line] = logged(server, 1, "request failed")
     assert line["level"] == "error" and line["error"]["type"] == "Error"
+
+
+STREAMS = """
+import express from 'express';
+import { createPino } from './observability/loggers.mjs';
+import { problems } from './observability/request-log.mjs';
+import { once } from 'node:events';
+const app = express();
+app.get('/', (req, res, next) => {
+  res.write('[1,', () => next(new Error('card 4242')));
+});
+app.use(problems({ logger: createPino() }));
+const server = app.listen(0, '127.0.0.1');
+await once(server, 'listening');
+const answer = await fetch(`http://127.0.0.1:${server.address().port}`);
+await answer.text().then(console.log, () => console.log(answer.status, 'cut'));
+server.close();
+"""
+
+
+def test_an_error_in_the_middle_of_an_answer_cuts_it_and_is_a_line_like_others():
+    done = node.evaluate(STREAMS)
+    line, seen = done.stdout.splitlines()
+    assert json.loads(line)["msg"] == "request failed" and seen == "200 cut"
+    assert "4242" not in done.stdout and done.stderr == ""
 
 
 def test_a_parser_of_orders_may_be_async(module):
