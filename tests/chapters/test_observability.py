@@ -1491,15 +1491,13 @@ def test_the_shop_serves_whoever_comes_until_the_balancer_has_heard_that_it_leav
         process.until(lambda: not server.alive())
 
 
-def test_a_drain_that_fails_is_said_and_ends_the_shop_with_1_and_no_crash(tmp_path):
+def test_a_shop_that_cannot_leave_says_so_and_ends_with_1_and_no_crash(tmp_path):
     (before := tmp_path / "fails.mjs").write_text(
         """
-    import { Server } from 'node:http';
-    const { close } = Server.prototype;
-    Server.prototype.close = function () {
-      Server.prototype.close = close;
-      throw new Error('no drain');
-    };
+    import { syncBuiltinESMExports } from 'node:module';
+    import timers from 'node:timers/promises';
+    timers.setTimeout = async () => { throw new Error('no drain'); };
+    syncBuiltinESMExports();
     """
     )
     env = {"METRICS_PORT": "0", "DRAIN_MS": "0"}
