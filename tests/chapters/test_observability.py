@@ -348,6 +348,20 @@ def test_a_reader_that_stopped_is_waited_for_once_and_spoils_no_later_line(fifo)
     ]
 
 
+def test_flushing_winston_leaves_standard_output_to_the_other_loggers():
+    seen = lines_of(
+        """
+    import { flushWinston } from './observability/flush.mjs';
+    import { createPino, createWinston } from './observability/loggers.mjs';
+    const { info, logger } = createWinston();
+    for (let n = 0; n < 100; n += 1) info({ n }, 'line');
+    await flushWinston(logger);
+    createPino().info('after');
+    """
+    )
+    assert len(seen) == 101 and json.loads(seen.pop())["msg"] == "after"
+
+
 def test_winston_holds_a_bounded_number_of_lines_for_a_transport_that_is_stuck():
     seen = lines_of(
         """
@@ -703,7 +717,8 @@ def test_a_log_collector_that_stops_reading_stops_whoever_writes_synchronously(
     file.write_text(STUCK % ((HERE / "sinks.mjs").as_uri(), logger))
     with piped(file) as (_, read):
         url = os.read(read, 200).decode().split()[-1]
-        with httpx.Client(base_url=url, timeout=3) as client:
+        # long for an answer on a busy machine, short for one that never comes
+        with httpx.Client(base_url=url, timeout=10) as client:
             count = 0
             with contextlib.suppress(httpx.ReadTimeout):
                 for _ in range(150):  # kilobytes: more than twice the pipe
@@ -1764,7 +1779,7 @@ def test_whoever_scrapes_second_does_not_see_the_lag_that_the_first_one_saw():
     block(1000);
     await wait(100);
     console.log(lag(await register.metrics()) > 0.9);
-    console.log(lag(await register.metrics()) < 0.1);
+    console.log(lag(await register.metrics()) < 0.9);
     """
     )
     assert seen == ["true", "true"]
