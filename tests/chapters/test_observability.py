@@ -1159,6 +1159,7 @@ def traced(collector, preload, program=f"{TOPIC}/app.mjs") -> list[dict]:
     spans that were received by then."""
     flags = ("--import", str(preload)) if preload else ()
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+    env |= {"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=test"}
     with node.serve(program, flags=flags, env=env, ready=60, grace=10) as server:
         with server.client(headers={"User-Agent": SECRET}) as client:
             headers = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
@@ -1188,7 +1189,7 @@ def test_the_spans_of_the_last_seconds_are_lost_or_flushed_at_shutdown(
     handlers = [s for s in spans if s["said"].get("express.type") == "request_handler"]
     assert {s["said"]["http.route"] for s in handlers} == {"/orders", "/orders/:id"}
     assert SECRET not in json.dumps(spans)
-    # and no machine, process or cloud was looked up
+    # and nothing of machine, process or environment was looked up
     assert set(placed["resource"]) == {
         *("service.name", "telemetry.sdk.language"),
         *("telemetry.sdk.name", "telemetry.sdk.version"),
@@ -1222,7 +1223,7 @@ def test_left_on_detection_sends_host_user_and_command_line_and_asks_no_cloud(
     [told, *_] = [set(span["resource"]) for span in traced(collector, preload)]
     assert told >= {"host.name", "process.owner", "process.command_args"}
     groups = {name.split(".")[0] for name in told}
-    assert groups <= {"service", "telemetry", "host", "os", "process"}
+    assert groups == {"deployment", "service", "telemetry", "host", "os", "process"}
 
 
 @heavy
