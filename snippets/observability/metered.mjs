@@ -15,6 +15,7 @@ export function createApp({
   health = createHealth({ checks: { orders: () => orders.get('ord_0') } }),
 } = {}) {
   const app = express();
+  app.disable('x-powered-by');
   app.use(health); // above the metrics: probes are no traffic
   app.use(metrics.measure);
   app.get('/orders/:id', async (req, res, next) => {

@@ -5,6 +5,7 @@ import { problems } from './request-log.mjs';
 
 export function createApp({ logger = createPino() }) {
   const app = express();
+  app.disable('x-powered-by');
   app.use(express.json({ limit: '1kb' }));
   // what a client says is a field's value: JSON escapes what ends a line
   const said = (text) =>
