@@ -2080,13 +2080,21 @@ def test_the_page_of_all_workers_says_503_when_one_of_them_is_silent():
         assert httpx.get(metrics_url(server), timeout=20).status_code == 200
 
 
-def test_a_crew_whose_workers_cannot_start_gives_up_and_ends_whoever_scrapes_it():
+def test_a_crew_whose_workers_cannot_start_gives_up_and_ends_whoever_scrapes_it(
+    tmp_path,
+):
+    # however long a start takes here: all of them are in the supervisor's window
+    (preload := tmp_path / "stopped.mjs").write_text(
+        "import cluster from 'node:cluster';\n"
+        "if (cluster.isPrimary) performance.now = () => 1;\n"
+    )
+    flags = ("--import", preload.as_uri())
     with socket.create_server(("127.0.0.1", 0)) as taken, ThreadPoolExecutor(1) as pool:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1]
         env = {"PORT": str(taken.getsockname()[1]), "METRICS_PORT": str(port)}
         argv = (f"{TOPIC}/crew.mjs", "1")
-        ended = pool.submit(node.run, *argv, env=env, timeout=60, code=1)
+        ended = pool.submit(node.run, *argv, env=env, flags=flags, timeout=90, code=1)
         pages = []
         with httpx.Client(timeout=20) as kept:  # one connection, as Prometheus has
             while not ended.done():
