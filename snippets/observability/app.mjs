@@ -22,7 +22,7 @@ export function createApp(deps = {}) {
     return order ? res.json(order) : next();
   });
   app.post('/orders', async (req, res) => {
-    const { value, errors } = parseOrder(req.body);
+    const { value, errors } = await parseOrder(req.body);
     if (errors) return res.status(422).json({ status: 422, errors });
     const order = await orders.insert(value);
     return res.status(201).location(`/orders/${order.id}`).json(order);

@@ -8,21 +8,28 @@ import { serve } from '../clustering/worker.mjs';
 
 const { PORT = 3000, METRICS_PORT = 9464 } = process.env;
 if (cluster.isPrimary) {
+  // asked while it dies, its channel fails; its 'exit' says the rest
+  cluster.on('fork', (worker) => worker.on('error', () => {}));
   const crew = supervise({ count: Number(process.argv[2] ?? 2), port: PORT });
   const registry = new AggregatorRegistry();
   const inside = createServer(async (req, res) => {
     try {
       const text = await registry.clusterMetrics(); // asks every worker
-      res.writeHead(200, { 'Content-Type': registry.contentType }).end(text);
+      res.setHeader('Content-Type', registry.contentType);
+      res.writeHead(text ? 200 : 503).end(text); // nothing: no worker is left
     } catch {
       res.writeHead(503).end(); // one of them was silent for five seconds
     }
-  }).listen(METRICS_PORT, '127.0.0.1');
-  process.once('SIGTERM', () => crew.stop());
-  process.once('SIGTERM', () => inside.close());
-  const port = await crew.ready;
-  console.log(`metrics on http://127.0.0.1:${inside.address().port}/metrics`);
-  console.log(`listening on http://127.0.0.1:${port}`);
+  });
+  // Who scrapes is no reason to stay: without workers the primary ends.
+  inside.on('connection', (socket) => socket.unref()).unref();
+  inside.listen(METRICS_PORT, '127.0.0.1');
+  process.on('SIGTERM', () => crew.stop()); // it may come twice
+  crew.ready.then((port) => {
+    const own = `http://127.0.0.1:${inside.address().port}`;
+    console.log(`metrics on ${own}/metrics`);
+    console.log(`listening on http://127.0.0.1:${port}`);
+  });
 } else {
   const { createApp } = await import('./metered.mjs');
   const { createMetrics } = await import('./metrics.mjs');

@@ -7,8 +7,12 @@ import { drainable } from '../clustering/shutdown.mjs';
  * they hold when the process exits by itself, so for Pino there is nothing to
  * `flush`; for a tracer it is `shutdown`. All in all 14 s by default. */
 export function endOn(signal, deps) {
-  const { logger, server, flush = () => {}, patience = 5000 } = deps;
-  const drain = drainable(server, { patienceMs: deps.drainMs ?? 8000 });
+  const { logger, server, flush = () => {} } = deps;
+  const { drainMs = 8000, patience = 5000 } = deps;
+  if (!(Number.isFinite(drainMs) && Number.isFinite(patience))) {
+    throw new TypeError('drainMs, patience: must be milliseconds');
+  }
+  const drain = drainable(server, { patienceMs: drainMs });
   async function leave() {
     await drain(); // it cuts an answer that never ends,
     await sleep(100); // and that is a line too, some turns later
@@ -17,8 +21,12 @@ export function endOn(signal, deps) {
     await flush(logger);
     process.exit(0);
   }
+  const failed = (error) => {
+    logger.error({ error }, 'not all was flushed');
+    process.exit(1);
+  };
   let left; // a signal may come twice: from npm, and to the group
-  process.on(signal, () => (left ??= leave()));
+  process.on(signal, () => (left ??= leave().catch(failed)));
 }
 
 /** Nothing is written by itself; since 3.19 `finish` is told when it is. */

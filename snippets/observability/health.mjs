@@ -24,13 +24,16 @@ export function createHealth(options = {}) {
 // --8<-- [start:asked]
 function asked({ checks = {}, logger = createPino(), ...times }) {
   const { timeoutMs = 1000, freshMs = 1000 } = times;
-  async function ask([name, check]) {
-    const late = AbortSignal.timeout(timeoutMs);
-    const expired = new Promise((_, reject) => {
-      late.onabort = () => reject(late.reason);
-    });
+  if (!(Number.isFinite(timeoutMs) && Number.isFinite(freshMs))) {
+    throw new TypeError('timeoutMs, freshMs: must be milliseconds');
+  }
+  const all = Object.entries(checks);
+  const asks = all.map(([name, check]) => [name, inTime(check, timeoutMs)]);
+  async function ask([name, answer]) {
     try {
-      await Promise.race([check({ signal: late }), expired]);
+      const found = await answer();
+      // of fetch() too: a refusal is an answer, and no error
+      if (found === false || found?.ok === false) throw new Error('not ok');
       return [name, 'ok'];
     } catch (error) {
       // why is for the log, not for whoever asks
@@ -45,8 +48,27 @@ function asked({ checks = {}, logger = createPino(), ...times }) {
     const now = performance.now();
     if (now - at < freshMs) return answers;
     at = now;
-    answers = Promise.all(Object.entries(checks).map(ask));
+    answers = Promise.all(asks.map(ask));
     return answers;
   };
 }
 // --8<-- [end:asked]
+
+// --8<-- [start:in-time]
+/** The check's answer, or a rejection when it is late; also when it throws
+ * before it has promised anything. Of those that hang, three are enough. */
+function inTime(check, timeoutMs) {
+  if (typeof check !== 'function') throw new TypeError('check: no function');
+  let hanging = 0;
+  return async () => {
+    if (hanging === 3) throw new Error('three checks hang');
+    const late = AbortSignal.timeout(timeoutMs);
+    hanging += 1;
+    const answer = (async () => check({ signal: late }))();
+    const expired = new Promise((_, reject) => {
+      late.onabort = () => reject(late.reason);
+    });
+    return Promise.race([answer.finally(() => (hanging -= 1)), expired]);
+  };
+}
+// --8<-- [end:in-time]

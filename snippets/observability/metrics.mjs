@@ -2,6 +2,7 @@
 import { performance } from 'node:perf_hooks';
 import client from 'prom-client';
 import { routeOf, statusOf } from './route.mjs';
+import { stdout } from './stdout.mjs';
 
 const { Counter, Gauge, Histogram, Registry } = client;
 
@@ -21,6 +22,7 @@ export function createMetrics(options = {}) {
     registers,
   });
   const inFlight = addSaturation(registers, capacity);
+  addLost(registers);
   client.collectDefaultMetrics({ register }); // loop lag, CPU, heap
 
   function measure(req, res, next) {
@@ -58,6 +60,19 @@ function addSaturation(registers, capacity) {
     name: 'http_requests_in_flight',
     help: 'Requests that are being worked on.',
     registers,
+  });
+}
+
+/** What a log cannot say itself. */
+function addLost(registers) {
+  new Counter({
+    name: 'log_lines_lost_total',
+    help: 'Lines that standard output did not take.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(stdout.lost);
+    },
   });
 }
 // --8<-- [end:saturation]

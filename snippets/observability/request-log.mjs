@@ -36,11 +36,12 @@ export function problems({ logger }) {
 
   const unmatched = (req, res) => answer(res, 404);
   const failed = (error, req, res, next) => {
-    if (res.headersSent) return next(error);
     // of the body's parser, or a path such as /orders/%zz
     const client = error.expose || error instanceof URIError;
-    const theirs = client && error.status < 500;
+    const theirs = client && error.status >= 400 && error.status < 500;
     if (!theirs) logger.error({ error }, 'request failed');
+    // begun, so it is cut; Express would do it too, and print the message
+    if (res.headersSent) return res.destroy();
     return answer(res, theirs ? error.status : 500);
   };
   return [unmatched, failed];

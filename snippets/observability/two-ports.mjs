@@ -8,7 +8,8 @@ import { createApp } from './metered.mjs';
 import { createMetrics } from './metrics.mjs';
 
 const { PORT = 3000, METRICS_PORT = 9464, HOST = '127.0.0.1' } = process.env;
-const { DRAIN_MS = '5000' } = process.env;
+const drainMs = Number(process.env.DRAIN_MS ?? 5000);
+if (Number.isNaN(drainMs)) throw new TypeError('DRAIN_MS: milliseconds');
 const leaving = new AbortController();
 const metrics = createMetrics();
 const health = createHealth({ leaving: leaving.signal });
@@ -25,16 +26,28 @@ const inside = createServer(async (req, res) => {
   }
 });
 
+// --8<-- [end:ports]
+
+// --8<-- [start:leave]
 const drain = drainable(shop);
 async function leave() {
   leaving.abort(); // /readyz says so, and everything is served still,
-  await sleep(Number(DRAIN_MS)); // until the balancer has heard of it
+  await sleep(drainMs); // until the balancer has heard of it
   await drain();
-  inside.close(); // last: what came after the last scrape is not counted
+}
+function failed(error) {
+  console.error(error);
+  process.exitCode = 1;
+  shop.close();
 }
 let left; // SIGTERM may come twice: from npm, and to the group
-process.on('SIGTERM', () => (left ??= leave()));
-// --8<-- [end:ports]
+process.on('SIGTERM', () => {
+  // metrics go last: what came after the last scrape is not counted
+  left ??= leave()
+    .catch(failed)
+    .finally(() => inside.close());
+});
+// --8<-- [end:leave]
 
 const tell =
   (name, server, path = '') =>

@@ -13,10 +13,13 @@ export const handler = newrelic.setLambdaHandler(async ({ path }) => {
   const server = createServer(createApp({ orders })).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const base = `http://127.0.0.1:${server.address().port}`;
-  const { status } = await fetch(base + path);
-  server.close();
-  return { statusCode: status };
+  try {
+    const { status } = await fetch(base + path);
+    return { statusCode: status };
+  } finally {
+    server.close();
+  }
 });
 
-await handler({ path: '/orders/ord_1' }, { functionName: 'orders' });
+await handler({ path: '/orders/ord_1?q=tea' }, { functionName: 'orders' });
 // --8<-- [end:newrelic]

@@ -20,7 +20,7 @@ const http = new HttpInstrumentation({
 });
 export const sdk = new NodeSDK({
   serviceName: 'orders',
-  autoDetectResources: false, // or it asks the cloud's metadata, by network
+  autoDetectResources: false, // or it sends host, user and command line
   // to OTEL_EXPORTER_OTLP_ENDPOINT
   traceExporter: new otlp.OTLPTraceExporter(),
   metricReaders: [], // left out, they are sent to the same endpoint
@@ -28,6 +28,8 @@ export const sdk = new NodeSDK({
 });
 sdk.start();
 
-// the last batch waits for up to five seconds: send it before the end
-process.once('beforeExit', () => sdk.shutdown());
+// the last batch waits for up to five seconds: send it before the end. A
+// collector that is away costs the spans; the end stays a good one.
+const lost = ({ code }) => console.error('spans were lost:', code);
+process.once('beforeExit', () => sdk.shutdown().catch(lost));
 // --8<-- [end:otel]
