@@ -19,7 +19,10 @@ const MINUTES = { maxAge: 300, includeSubDomains: false };
 /** Helmet with a policy by nonce, which is `res.locals.nonce` to views.
  * For the roll-out, `reportOnly` stops nothing and reports all, and HSTS is
  * five minutes, for this host; hosts below and years come later. */
-export function headers({ reportOnly = false, hsts = MINUTES } = {}) {
+export function headers({ reportOnly = false, hsts = {} } = {}) {
+  if (typeof reportOnly !== 'boolean')
+    // 'false' would stop nothing, too
+    throw new TypeError('reportOnly: true or false');
   const send = helmet({
     contentSecurityPolicy: {
       directives: POLICY,
@@ -28,7 +31,8 @@ export function headers({ reportOnly = false, hsts = MINUTES } = {}) {
     },
     // Helmet's own 'no-referrer' makes browsers send `Origin: null`
     referrerPolicy: { policy: 'same-origin' },
-    strictTransportSecurity: hsts,
+    // what is not said, Helmet would make a year, and all hosts below
+    strictTransportSecurity: hsts && { ...MINUTES, ...hsts },
     xFrameOptions: { action: 'deny' },
   });
   return (req, res, next) => {
