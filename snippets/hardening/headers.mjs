@@ -18,11 +18,10 @@ const MINUTES = { maxAge: 300, includeSubDomains: false };
 
 /** Helmet with a policy by nonce, which is `res.locals.nonce` to views.
  * For the roll-out, `reportOnly` stops nothing and reports all, and HSTS is
- * five minutes, for this host; hosts below and years come later. */
+ * five minutes, for this host, where `hsts` does not say more. */
 export function headers({ reportOnly = false, hsts = {} } = {}) {
   if (typeof reportOnly !== 'boolean')
-    // 'false' would stop nothing, too
-    throw new TypeError('reportOnly: true or false');
+    throw new TypeError('reportOnly: a boolean'); // 'false' stops nothing
   const send = helmet({
     contentSecurityPolicy: {
       directives: POLICY,
@@ -31,7 +30,6 @@ export function headers({ reportOnly = false, hsts = {} } = {}) {
     },
     // Helmet's own 'no-referrer' makes browsers send `Origin: null`
     referrerPolicy: { policy: 'same-origin' },
-    // what is not said, Helmet would make a year, and all hosts below
     strictTransportSecurity: hsts && { ...MINUTES, ...hsts },
     xFrameOptions: { action: 'deny' },
   });

@@ -5,7 +5,7 @@ import { whole } from './whole.mjs';
 
 const HOUR = 60 * 60 * 1000;
 const NAME = '__Host-session'; // Secure, path /, no Domain, or not taken
-// 'strict' would log out whoever follows a link to us
+// with 'strict', who follows another site's link to us comes logged out
 const SAFE = { httpOnly: true, secure: true, sameSite: 'lax', path: '/' };
 const hash = (id) => createHash('sha256').update(id).digest('base64url');
 
@@ -32,7 +32,9 @@ export function sessionsOf(deps = {}) {
     },
   };
 }
+// --8<-- [end:session]
 
+// --8<-- [start:memory]
 /** For one process: beyond `most` the oldest goes, the next to expire. */
 function inMemory(most) {
   const rows = new Map();
@@ -43,4 +45,4 @@ function inMemory(most) {
   const get = (key) => rows.get(key);
   return { get, set, delete: (key) => rows.delete(key) };
 }
-// --8<-- [end:session]
+// --8<-- [end:memory]
