@@ -21,9 +21,8 @@ export function programsOf({ env = {}, atOnce = 4, ms = 5000 } = {}) {
     if (running >= atOnce)
       throw new Problem(503, 'Busy.', { headers: { 'Retry-After': '1' } });
     const gone = new AbortController();
-    const leave = () => gone.abort();
-    res.once('close', leave);
-    if (res.closed) leave();
+    res.once('close', () => gone.abort());
+    if (res.closed) gone.abort();
     const own = { ...LIMITS, cwd, env, timeout: ms, signal: gone.signal };
     running += 1;
     try {
@@ -33,7 +32,6 @@ export function programsOf({ env = {}, atOnce = 4, ms = 5000 } = {}) {
       throw gone.signal.aborted ? new Problem(400, 'You left.') : error;
     } finally {
       running -= 1;
-      res.off('close', leave);
     }
   };
 }
