@@ -80,7 +80,8 @@ function orders(app, store) {
   };
   app.get('/orders', async (req, res) => {
     const q = isText(req.query.q, 100) ? req.query.q : '';
-    const found = (await mine(req).list()).filter((o) => o.note.includes(q));
+    const all = await mine(req).list();
+    const found = all.filter(({ note = '' }) => note.includes(q));
     res.send(view.list({ q, orders: found, nonce: res.locals.nonce }));
   });
   app.get('/orders/:id', async (req, res) => {

@@ -1,28 +1,25 @@
 // --8<-- [start:archive]
-import { execFile } from 'node:child_process';
 import express from 'express';
+import { problems } from '../rest-apis/problem.mjs';
+import { contained } from './files.mjs';
+import { programsOf } from './program.mjs';
 
 const NAME = /^(?!\.)[\w.-]{1,80}$/;
 
-export function createApp({ folder, path = '/usr/bin:/bin' }) {
-  const options = {
-    cwd: folder,
-    env: { PATH: path }, // none of ours
-    encoding: 'buffer',
-    timeout: 5000,
-    maxBuffer: 10_000_000,
-  };
+export function createApp({ folder, path = '/usr/bin:/bin', logger }) {
+  const run = programsOf({ env: { PATH: path } }); // none of ours
   const app = express();
-  app.get('/archive', (req, res, next) => {
+  app.get('/archive', async (req, res) => {
     const { name } = req.query;
     if (typeof name !== 'string' || !NAME.test(name))
       return res.sendStatus(400);
+    if (!(await contained(folder, name))) return res.sendStatus(404);
     // after `--` nothing is an option, whatever it begins with
     const args = ['-cf', '-', '--', name, 'terms.txt'];
-    return execFile('tar', args, options, (error, out) =>
-      error ? next(error) : res.type('application/x-tar').send(out),
-    );
+    const out = await run(res, 'tar', args, { cwd: folder });
+    return res.type('application/x-tar').send(out);
   });
+  app.use(problems({ logger }));
   return app;
 }
 // --8<-- [end:archive]

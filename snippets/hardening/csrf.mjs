@@ -1,5 +1,6 @@
 // --8<-- [start:csrf]
 import { Problem } from '../rest-apis/problem.mjs';
+import { isOrigin } from './redirect.mjs';
 
 const READS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
@@ -7,6 +8,7 @@ const READS = new Set(['GET', 'HEAD', 'OPTIONS']);
  * Browsers set both headers themselves; no script can. Reads must not
  * change anything, or this is of no use. */
 export function fromOurPages(origin) {
+  if (!isOrigin(origin)) throw new TypeError(`origin: not ${origin}`);
   return (req, res, next) => {
     // by all browsers of today; older ones send Origin
     const site = req.get('Sec-Fetch-Site');

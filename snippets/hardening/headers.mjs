@@ -18,8 +18,10 @@ const MINUTES = { maxAge: 300, includeSubDomains: false };
 
 /** Helmet with a policy by nonce, which is `res.locals.nonce` to views.
  * For the roll-out, `reportOnly` stops nothing and reports all, and HSTS is
- * five minutes, for this host; hosts below and years come later. */
-export function headers({ reportOnly = false, hsts = MINUTES } = {}) {
+ * five minutes, for this host, where `hsts` does not say more. */
+export function headers({ reportOnly = false, hsts = {} } = {}) {
+  if (typeof reportOnly !== 'boolean')
+    throw new TypeError('reportOnly: a boolean'); // 'false' stops nothing
   const send = helmet({
     contentSecurityPolicy: {
       directives: POLICY,
@@ -28,7 +30,7 @@ export function headers({ reportOnly = false, hsts = MINUTES } = {}) {
     },
     // Helmet's own 'no-referrer' makes browsers send `Origin: null`
     referrerPolicy: { policy: 'same-origin' },
-    strictTransportSecurity: hsts,
+    strictTransportSecurity: hsts && { ...MINUTES, ...hsts },
     xFrameOptions: { action: 'deny' },
   });
   return (req, res, next) => {

@@ -10,7 +10,7 @@ export function ordersOf(list) {
       list: async () => [...all.values()].filter(mine),
       async update(id, version, order) {
         if (mine(all.get(id))?.version !== version) return null;
-        all.set(id, { ...order, version: version + 1 });
+        all.set(id, { ...order, id, customer, version: version + 1 });
         return all.get(id);
       },
     };

@@ -2,6 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { Agent, request } from 'undici';
+import { whole } from './whole.mjs';
 
 // two lists, since IPv4 addresses are compared with IPv6 ranges, too
 const special = { 4: new BlockList(), 6: new BlockList() };
@@ -51,8 +52,19 @@ function pinned(resolve, forbidden) {
 export function outboundOf({ hosts, signal, ...deps }) {
   const { resolve = resolveAll, forbidden = notPublic } = deps;
   const { protocols = ['https:'], bytes = 1_000_000, ms = 5000 } = deps;
+  whole({ bytes, ms });
+  // in a text, `includes` would find parts of names
+  if (!Array.isArray(hosts) || !Array.isArray(protocols))
+    throw new TypeError('hosts and protocols: lists');
   const dispatcher = new Agent({
-    connect: { lookup: pinned(resolve, forbidden), autoSelectFamily: true },
+    connect: {
+      lookup: pinned(resolve, forbidden),
+      timeout: ms,
+      autoSelectFamily: true,
+      // for one address Node has 250 ms, too few for a host far away
+      autoSelectFamilyAttemptTimeout: Math.ceil(ms / 3),
+    },
+    connections: 20, // to one host; more wait, as long as `ms` lets them
     maxResponseSize: bytes,
   });
   signal?.addEventListener('abort', () => dispatcher.destroy());

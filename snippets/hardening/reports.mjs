@@ -2,7 +2,8 @@
 import express from 'express';
 import { rateLimit } from 'express-rate-limit';
 
-const text = (value) => String(value ?? '').slice(0, 200);
+const text = (value) =>
+  typeof value === 'string' ? value.slice(0, 200) : '';
 const few = () => [rateLimit({ windowMs: 60_000, limit: 30 })];
 
 /** Where browsers send what a policy stopped, or would have. Anybody can

@@ -21,6 +21,7 @@ export function serverOf(app, { key, cert, ...overrides }) {
     ...overrides,
   };
   const server = createServer({ key, cert, ...limits }, app);
+  server.timeout = 60_000; // no byte for so long: a handler that hangs, too
   server.maxRequestsPerSocket = 1000;
   server.maxConnections = 10_000; // fewer than the process may have files
   return server;

@@ -1,18 +1,19 @@
 // --8<-- [start:session]
 import { createHash, randomBytes } from 'node:crypto';
 import { cookieOf } from '../jwt/cookies.mjs';
+import { whole } from './whole.mjs';
 
 const HOUR = 60 * 60 * 1000;
 const NAME = '__Host-session'; // Secure, path /, no Domain, or not taken
-// 'strict' would log out whoever follows a link to us
+// with 'strict', who follows another site's link to us comes logged out
 const SAFE = { httpOnly: true, secure: true, sameSite: 'lax', path: '/' };
 const hash = (id) => createHash('sha256').update(id).digest('base64url');
 
 /** `rows`: get, set, delete, async or not; in Redis they expire by
- * themselves, a Map keeps all and is for tests. What they hold opens nothing
- * if it leaks: hashes of ids. */
+ * themselves. What they hold opens nothing if it leaks: hashes of ids. */
 export function sessionsOf(deps = {}) {
-  const { rows = new Map(), life = HOUR, now = Date.now } = deps;
+  const { rows = inMemory(10_000), life = HOUR, now = Date.now } = deps;
+  whole({ life }); // with a text, `until` would be years away
   const keyOf = (req) => hash(cookieOf(req, NAME) ?? '');
   return {
     async start(req, res, user) {
@@ -32,3 +33,16 @@ export function sessionsOf(deps = {}) {
   };
 }
 // --8<-- [end:session]
+
+// --8<-- [start:memory]
+/** For one process: beyond `most` the oldest goes, the next to expire. */
+function inMemory(most) {
+  const rows = new Map();
+  const set = (key, row) => {
+    if (rows.size >= most) rows.delete(rows.keys().next().value);
+    rows.set(key, row);
+  };
+  const get = (key) => rows.get(key);
+  return { get, set, delete: (key) => rows.delete(key) };
+}
+// --8<-- [end:memory]

@@ -1,6 +1,7 @@
 // --8<-- [start:settings]
 import express from 'express';
 import { z } from 'zod';
+import { problems } from '../rest-apis/problem.mjs';
 
 const Settings = z.strictObject({
   theme: z.enum(['light', 'dark']).optional(),
@@ -8,7 +9,7 @@ const Settings = z.strictObject({
 });
 
 /** `isAdmin(id)` asks the one place that knows, and gives true or false. */
-export function createApp({ authenticate, isAdmin }) {
+export function createApp({ authenticate, isAdmin, logger }) {
   const settings = new Map();
   const app = express();
   const known = async (req, res, next) => {
@@ -28,6 +29,7 @@ export function createApp({ authenticate, isAdmin }) {
     const admin = (await isAdmin(req.user.id)) === true;
     return admin ? res.json({ items: [] }) : res.sendStatus(403);
   });
+  app.use(problems({ logger }));
   return app;
 }
 // --8<-- [end:settings]

@@ -18,7 +18,8 @@ export async function found(raw, options = {}) {
   let answers = '';
   socket.setEncoding('latin1').on('data', (text) => (answers += text));
   socket.on('error', () => {}).end(raw, 'latin1');
-  await once(socket, 'close');
+  // `once` would reject when the parser has reset the connection
+  await new Promise((done) => socket.on('close', done));
   server.close();
   const codes = answers.match(/(?<=HTTP\/1\.1 )\d+/g) ?? ['none'];
   return { urls, code: codes.at(-1) };

@@ -40,7 +40,9 @@ export function createApp({ signal } = {}) {
 /** A folder with attachments, and beside it what is nobody's business. */
 function shop(signal) {
   const home = mkdtempSync(path.join(tmpdir(), 'shop-'));
-  signal?.addEventListener('abort', () => rmSync(home, { recursive: true }));
+  signal?.addEventListener('abort', () =>
+    rmSync(home, { recursive: true, force: true }),
+  );
   const files = {
     'keys.txt': 'the key of the shop',
     'attachments/ord_1/invoice.txt': 'tea, for Ann',
