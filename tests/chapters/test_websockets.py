@@ -691,6 +691,50 @@ def test_what_a_client_sends_while_its_token_is_checked_is_lost(module):
             assert peer.recv(20) == "first"
 
 
+LISTENS = {
+    "after a check without await": """(socket) => {
+      if (socket.readyState === 1) listen(socket);
+    }""",
+    "before the check": """async (socket) => {
+      const checking = checked();
+      listen(socket, checking);
+      await checking;
+    }""",
+    "while it is paused": """async (socket) => {
+      socket.pause();
+      await checked();
+      listen(socket);
+      socket.resume();
+    }""",
+}
+
+
+@pytest.mark.claim("websockets/authenticate-first-thing")
+@pytest.mark.parametrize("when", LISTENS)
+def test_what_a_client_sends_is_not_lost_by_who_listens_in_time(module, when):
+    path = module(
+        CHECK
+        + f"""
+    import {{ WebSocketServer }} from 'ws';
+    const server = createServer(pages);
+    const wss = new WebSocketServer({{ server }});
+    const listen = (socket, first) => {{
+      socket.on('error', () => {{}});
+      socket.on('message', async (data) => {{ await first; socket.send(`${{data}}`); }});
+    }};
+    wss.on('connection', {LISTENS[when]});
+    const stop = () => wss.clients.forEach((socket) => socket.terminate());
+    """
+    )
+    with node.serve(path) as server, server.client() as c, client(server.url) as peer:
+        peer.send("first")
+        if when == "before the check":
+            peer.ping().wait(20)  # answered, so the message before it was read
+        if "without" not in when:
+            process.until(lambda: c.get("/").text == "1", what="the check is through")
+        assert peer.recv(20) == "first"
+
+
 HANDLING = """
 let [now, most, seen] = [0, 0, ''];
 const handle = async (socket, data) => {
@@ -1213,6 +1257,42 @@ def test_a_client_that_does_not_read_fills_the_naive_servers_memory():
     assert naive["connected"] == 2
     assert hardened["connected"] == 1  # the slow one was ended
     assert hardened["received"] > 500  # the other one had its prices
+
+
+@pytest.mark.claim("websockets/send-is-delivery")
+def test_what_waits_for_a_client_is_memory_when_each_message_is_its_own():
+    """The client is a process of its own, so that what grows is the server's."""
+    seen = node.evaluate(
+        """
+    import { spawn } from 'node:child_process';
+    import { once } from 'node:events';
+    import { WebSocketServer } from 'ws';
+    const wss = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+    await once(wss, 'listening');
+    const peer = `import { WebSocket } from 'ws';
+      const peer = new WebSocket('ws://127.0.0.1:${wss.address().port}');
+      peer.once('open', () => { peer.pause(); console.log('paused'); });`;
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', peer]);
+    await once(child.stdout, 'data');
+    const [socket] = wss.clients;
+    const same = Buffer.alloc(65536, 'x');
+    for (const make of [() => same, () => Buffer.alloc(65536, 'x')]) {
+      const before = [socket.bufferedAmount, process.memoryUsage().rss];
+      for (let i = 0; i < 2000; i += 1) {
+        socket.send(make());
+        if (i % 50 === 0) await new Promise(setImmediate);
+      }
+      const after = [socket.bufferedAmount, process.memoryUsage().rss];
+      console.log(after.map((bytes, i) => Math.round((bytes - before[i]) / 2 ** 20)).join());
+    }
+    child.kill('SIGKILL');
+    process.exit();
+    """
+    ).stdout
+    same, own = [list(map(int, line.split(","))) for line in seen.splitlines()]
+    assert same[0] > 100 and own[0] > 100  # MiB in the queue, of 125
+    assert same[1] < 60  # of memory
+    assert own[1] > 100
 
 
 def test_close_waits_behind_what_is_not_read_and_terminate_does_not(module):
@@ -1779,8 +1859,8 @@ const stop = () => sockets.leave({{ patienceMs: 100 }});
 
 @pytest.mark.parametrize("how", ["session", "stalled"])
 def test_a_stream_that_nobody_reads_ends_and_nothing_else_does(module, how):
-    """With its session, in the middle of what it is being told: a write after the end
-    would be an error that ends the process. Or when it has not moved for three beats."""
+    """With its session, in the middle of what it is being told, or when it has not moved
+    for three beats."""
     with node.serve(module(ENDING)) as server, server.client() as c:
         path = "/feed?soon" if how == "session" else "/feed"
         resume = {"Last-Event-ID": f"{c.get('/epoch').text}.0"}
