@@ -66,6 +66,7 @@ function listen(socket, { take, signal, quietMs, most }) {
     signal.addEventListener('abort', end);
     if (signal.aborted) end();
     socket.onclose = done;
+    socket.onerror = done; // Node 22 closes none that never opened
     socket.onmessage = ({ data }) => {
       clearTimeout(quiet);
       quiet = setTimeout(end, quietMs);
