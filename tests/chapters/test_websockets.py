@@ -421,8 +421,8 @@ def test_a_target_that_is_no_path_of_ours_is_a_404_and_no_error(module, target):
             wire.sendall(f"GET {target} HTTP/1.1\r\n{head}\r\n\r\n".encode())
             assert wire.recv(100).startswith(b"HTTP/1.1 404 ")
         assert refused(server.url, "/room") == 401
-        assert server.output().count("asked") == 1
-        assert "rror" not in server.output()
+
+        assert server.output().splitlines()[1:] == ["asked"]
 
 
 TWO = """
@@ -750,9 +750,7 @@ const report = (req, res) => req.url === '/go' ? pages(req, res)
 
 def test_the_messages_of_a_socket_are_handled_one_after_the_other(module):
     path = module(
-        CHECK
-        + HANDLING
-        + attached("onMessage: handle", server="createServer(report)")
+        CHECK + HANDLING + attached("onMessage: handle", server="createServer(report)")
     )
     with node.serve(path) as server, server.client() as c, client(server.url) as peer:
         for n in range(5):
@@ -1809,7 +1807,9 @@ def test_streams_end_with_a_last_event_when_the_server_leaves(module):
     )
     text = path.read_text()
     path.write_text(
-        text.replace("stop(); server.close();\n  server.closeAllConnections();", "stop();")
+        text.replace(
+            "stop(); server.close();\n  server.closeAllConnections();", "stop();"
+        )
     )
     ann = {"Cookie": "sid=ann"}
     with node.serve(path) as server, server.client() as c:
@@ -1843,22 +1843,22 @@ def test_an_app_that_is_aborted_ends_its_streams_and_its_process(tmp_path):
         process.until(lambda: not server.alive(), what="the process ended by itself")
 
 
-ENDING = f"""
-import {{ createApp }} from './live.mjs';
-import {{ memoryLog }} from './log.mjs';
+ENDING = """
+import { createApp } from './live.mjs';
+import { memoryLog } from './log.mjs';
 const log = memoryLog();
 for (let n = 0; n < 1000; n += 1) await log.append('x'.repeat(100_000));
-const {{ epoch }} = await log.read(0, 1);
-const soon = () => ({{ user: 'ann', expiresAt: Date.now() + 100 }});
-const sessionOf = ({{ url }}) => url.includes('soon') ? soon() : {{ user: 'ann' }};
-const app = createApp({{ log, beatMs: 200, sessionOf }});
-const server = createServer((req, res) => {{
+const { epoch } = await log.read(0, 1);
+const soon = () => ({ user: 'ann', expiresAt: Date.now() + 100 });
+const sessionOf = ({ url }) => url.includes('soon') ? soon() : { user: 'ann' };
+const app = createApp({ log, beatMs: 200, sessionOf });
+const server = createServer((req, res) => {
   if (req.url === '/epoch') return res.end(epoch);
   if (req.url !== '/streams') return app(req, res);
-  return server.getConnections((error, count) => res.end(`${{count - 1}}`));
-}});
+  return server.getConnections((error, count) => res.end(`${count - 1}`));
+});
 const sockets = app.attach(server);
-const stop = () => sockets.leave({{ patienceMs: 100 }});
+const stop = () => sockets.leave({ patienceMs: 100 });
 """
 
 
@@ -2000,7 +2000,8 @@ def test_a_log_that_cannot_be_made_leaves_nothing_behind(redis_server):
     assert lines[0].startswith("NOPERM")
     assert len(lines) == 2
     process.until(
-        lambda: "name=deaf" not in str(redis_server.command("CLIENT", "LIST")), what="gone"
+        lambda: "name=deaf" not in str(redis_server.command("CLIENT", "LIST")),
+        what="gone",
     )
 
 
