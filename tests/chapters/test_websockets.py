@@ -421,7 +421,6 @@ def test_a_target_that_is_no_path_of_ours_is_a_404_and_no_error(module, target):
             wire.sendall(f"GET {target} HTTP/1.1\r\n{head}\r\n\r\n".encode())
             assert wire.recv(100).startswith(b"HTTP/1.1 404 ")
         assert refused(server.url, "/room") == 401
-
         assert server.output().splitlines()[1:] == ["asked"]
 
 
