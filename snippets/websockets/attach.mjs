@@ -110,10 +110,17 @@ export function attach(server, options) {
       return false;
     }
     async function handle() {
-      socket.pause(); // one after the other; the rest waits with the sender
-      for (const [data, isBinary] of inbox) {
-        await onMessage?.(socket, data, isBinary, user);
+      try {
+        for (const [data, isBinary] of inbox) {
+          const work = onMessage?.(socket, data, isBinary, user);
+          if (!work?.then) continue; // done at once
+          socket.pause(); // in order, and the rest waits with its sender
+          await work;
+        }
+      } catch (error) {
+        fail(error);
       }
+      rest();
     }
     function rest() {
       inbox.length = 0;
@@ -122,8 +129,7 @@ export function attach(server, options) {
     }
 
     socket.on('message', (data, isBinary) => {
-      if (!spend() || inbox.push([data, isBinary]) > 1) return;
-      handle().catch(fail).finally(rest);
+      if (spend() && inbox.push([data, isBinary]) === 1) handle();
     });
     socket.on('ping', spend); // ws answers them, and they are not free
     // nor is a pong that nobody asked for
