@@ -3,10 +3,10 @@ import { attach } from './attach.mjs';
 // --8<-- [start:account]
 /** The same, for our own pages only: the Origin is checked, and a ticket,
  * which POST /ticket gives, takes the place of the cookie. */
-export function attachOrders(server, { origins, tickets, ordersOf }) {
+export function attachOrders(server, { tickets, ordersOf, ...options }) {
   const sockets = attach(server, {
+    ...options, // origins, logger, limits
     path: '/orders',
-    origins,
     authenticate: (req, url) =>
       tickets.redeem(url.searchParams.get('ticket')),
     onOpen: async (socket, user) =>
@@ -17,12 +17,17 @@ export function attachOrders(server, { origins, tickets, ordersOf }) {
 
 /** A ticket for whoever has a session. No CORS headers, so only our own pages
  * can read the answer; POST, since it changes something. */
-export function ticketRoute({ sessionOf, tickets }) {
-  return (req, res) => {
-    const session = req.method === 'POST' && sessionOf(req);
+export function ticketRoute({ sessionOf, tickets, logger = console }) {
+  return async (req, res) => {
     res.setHeader('Cache-Control', 'no-store');
-    if (!session) return res.writeHead(401).end();
-    return res.end(tickets.issue(session));
+    try {
+      const session = req.method === 'POST' && (await sessionOf(req));
+      if (!session) return res.writeHead(401).end();
+      return res.end(await tickets.issue(session));
+    } catch (error) {
+      logger.error({ error }, 'ticket'); // a plain server would not catch it
+      return res.writeHead(500).end();
+    }
   };
 }
 // --8<-- [end:account]

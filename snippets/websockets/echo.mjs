@@ -9,7 +9,8 @@ const sockets = attach(server, {
   origins: ['https://shop.test'],
   authenticate: () => ({ user: 'anybody' }), // an echo has no secrets
   perUser: 1000,
-  rate: { perSecond: 200, burst: 400 },
+  perSecond: 200,
+  burst: 400,
   onMessage: (socket, data, isBinary) => {
     sockets.send(socket, data, { binary: isBinary });
   },

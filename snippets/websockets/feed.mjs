@@ -1,22 +1,42 @@
 // --8<-- [start:feed]
+import { limitsOf } from './limits.mjs';
+
+const LIMITS = {
+  batch: 100, // events read at once
+  beatMs: 20_000,
+  most: 10_000, // sockets and streams
+};
+
 /** Sends sockets what is appended to `log`, in order and each event once,
  * from where a socket left off. A slow one is only behind. */
 export function createFeed({ log, signal, logger = console, ...options }) {
-  const { batch = 100, beatMs = 20_000 } = options;
+  const { batch, beatMs, most } = limitsOf(LIMITS, options);
   const pumps = new Map(); // by socket
-  log.onAppend(() => pumps.forEach((pump) => pump()));
+  let ended = false;
+  const forget = log.onAppend(() => pumps.forEach((pump) => pump()));
   const beat = setInterval(() => {
     for (const [socket] of pumps) {
       if (socket.bufferedAmount === 0) socket.send('{"type":"beat"}');
     }
   }, beatMs);
-  signal?.addEventListener('abort', () => clearInterval(beat));
 
+  /** Sends everybody elsewhere, and takes nobody any more. */
+  function end() {
+    ended = true;
+    clearInterval(beat);
+    forget?.();
+    for (const [socket] of pumps) socket.close(1012);
+  }
+  signal?.addEventListener('abort', end);
+  if (signal?.aborted) end();
   // --8<-- [end:feed]
 
   // --8<-- [start:pump]
   /** `cursor` is "epoch.seq" as the client last saw it, or nothing. */
-  function follow(socket, cursor) {
+  async function follow(socket, cursor) {
+    if (ended) socket.close(1012);
+    if (pumps.size >= most) socket.close(1013); // try again later
+    if (socket.readyState !== socket.OPEN) return; // or gone while we asked
     let place = parse(cursor);
     let [rung, busy] = [true, false];
     async function pump() {
@@ -45,9 +65,9 @@ export function createFeed({ log, signal, logger = console, ...options }) {
     }
     pumps.set(socket, pump);
     socket.once('close', () => pumps.delete(socket));
-    return pump();
+    await pump();
   }
-  return { publish: (data) => log.append(data), follow };
+  return { publish: (data) => log.append(data), follow, end };
 }
 // --8<-- [end:pump]
 

@@ -10,19 +10,27 @@ import { createTickets } from './tickets.mjs';
  * was called, and by SSE. `sessionOf(req)` gives `{ user, expiresAt }`. */
 export function createApp({ signal, logger = console, ...deps } = {}) {
   const { log = memoryLog(), tickets = createTickets() } = deps;
-  const { sessionOf = () => undefined, origins = [], beatMs } = deps;
+  const { sessionOf = () => undefined, origins, beatMs = 20_000 } = deps;
   const feed = createFeed({ log, signal, logger, beatMs });
   const app = express();
   app.disable('x-powered-by');
-  app.use('/ticket', ticketRoute({ sessionOf, tickets }));
-  app.get('/feed', (req, res) => {
-    const session = sessionOf(req);
-    if (!session) return res.status(401).end();
-    return feed.follow(streamOf(res, session), req.get('Last-Event-ID'));
+  app.use('/ticket', ticketRoute({ sessionOf, tickets, logger }));
+  app.get('/feed', async (req, res) => {
+    const session = await sessionOf(req);
+    const ended = !session || session.expiresAt <= Date.now();
+    if (ended) return res.status(401).end();
+    const stream = streamOf(res, session, 3 * beatMs);
+    return feed.follow(stream, req.get('Last-Event-ID'));
   });
+  app.use((error, req, res, next) => {
+    logger.error({ error }, 'live');
+    return res.headersSent ? next(error) : res.status(500).end();
+  });
+  // --8<-- [end:app]
 
-  app.attach = (server) =>
-    attach(server, {
+  // --8<-- [start:attach]
+  app.attach = (server) => {
+    const sockets = attach(server, {
       path: '/feed',
       origins,
       logger,
@@ -31,37 +39,52 @@ export function createApp({ signal, logger = console, ...deps } = {}) {
       onOpen: (socket, user, url) =>
         feed.follow(socket, url.searchParams.get('after')),
     });
+    const leave = (how) => {
+      feed.end(); // streams, too: a server that drains would wait for them
+      return sockets.leave(how);
+    };
+    return { ...sockets, leave };
+  };
   app.publish = feed.publish;
   return app;
 }
-// --8<-- [end:app]
+// --8<-- [end:attach]
 
 // --8<-- [start:sse]
 /** A response that the feed takes for a socket: the same events by SSE. The
  * browser reconnects by itself, and sends the last id as Last-Event-ID. */
-function streamOf(res, { expiresAt = Infinity }) {
+function streamOf(res, { expiresAt = Infinity }, stallMs) {
   const left = Math.min(expiresAt - Date.now(), 2 ** 31 - 1);
-  const expiry = setTimeout(() => res.end(), left);
+  const expiry = setTimeout(() => stream.close(), left);
   res.once('close', () => clearTimeout(expiry));
+  res.setTimeout(stallMs, () => res.destroy()); // no beat passed: who reads?
   res.set({
     'Content-Type': 'text/event-stream',
     'Cache-Control': 'no-store',
+    'X-Accel-Buffering': 'no', // nginx would collect some kilobytes first
+    Connection: 'close', // or a drained server waits for the idle connection
   });
   res.flushHeaders();
-  return {
+  const stream = {
     OPEN: true,
     get readyState() {
-      return res.writable;
+      return !res.writableEnded && !res.destroyed;
     },
     get bufferedAmount() {
       return res.writableLength;
     },
     once: (event, listener) => res.once(event, listener),
-    close: () => res.end(),
     send(text, done) {
+      if (!stream.readyState) return done?.(); // ended in mid-page
       const { id } = JSON.parse(text);
-      res.write(`${id ? `id: ${id}\n` : ''}data: ${text}\n\n`, done);
+      return res.write(`${id ? `id: ${id}\n` : ''}data: ${text}\n\n`, done);
+    },
+    close() {
+      if (!stream.readyState) return;
+      const retry = Math.round(5000 * Math.random()); // ms: not all at once
+      res.end(`retry: ${retry}\ndata: {"type":"bye"}\n\n`);
     },
   };
+  return stream;
 }
 // --8<-- [end:sse]

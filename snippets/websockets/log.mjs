@@ -1,17 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { connect } from '../rate-limiting/connect.mjs';
+import { limitsOf } from './limits.mjs';
 
 // --8<-- [start:memory]
 /** The last `keep` events, numbered, for one process. */
-export function memoryLog({ keep = 1000, epoch = randomUUID() } = {}) {
+export function memoryLog({ epoch = randomUUID(), ...options } = {}) {
+  const { keep } = limitsOf({ keep: 1000 }, options);
   const rows = [];
   const bells = new Set();
   let head = 0;
   return {
-    onAppend: (ring) => bells.add(ring),
+    onAppend: listenersOf(bells),
     async append(data) {
+      const text = textOf(data);
       head += 1;
-      rows.push({ seq: head, data });
+      rows.push({ seq: head, data: JSON.parse(text) });
       if (rows.length > keep) rows.shift();
       bells.forEach((ring) => ring());
       return head;
@@ -22,6 +25,19 @@ export function memoryLog({ keep = 1000, epoch = randomUUID() } = {}) {
       return { epoch, head, rows: found };
     },
   };
+}
+
+const listenersOf = (bells) => (ring) => {
+  bells.add(ring);
+  return () => bells.delete(ring);
+};
+
+/** What is no JSON throws at its publisher. From the log it would end every
+ * socket, and again each time that one came back. */
+function textOf(data) {
+  const text = JSON.stringify(data);
+  if (text === undefined) throw new TypeError(`not JSON: ${typeof data}`);
+  return text;
 }
 // --8<-- [end:memory]
 
@@ -39,50 +55,64 @@ const APPEND = `
 /** The same for all processes. Pub/sub only rings: who misses it reads at the
  * next one, after a reconnection, or within `everyMs`. */
 export async function redisLog({ url, signal, name = 'feed', ...options }) {
-  const { keep = 1000, everyMs = 5000, logger = console } = options;
-  const redis = await connect({ url, signal });
-  const bell = await connect({ url, signal }); // subscribed, it can't ask
+  const { logger = console } = options;
+  const limits = limitsOf({ keep: 1000, everyMs: 5000 }, options);
   const keys = ['epoch', 'seq', 'events'].map((part) => `{${name}}:${part}`);
   const [epochKey, seqKey, eventsKey] = keys;
   const bells = new Set();
   const ring = () => bells.forEach((pump) => pump());
+
+  signal?.throwIfAborted();
+  const open = new AbortController(); // ends both if one cannot be made
+  signal?.addEventListener('abort', () => open.abort());
+  const redis = await connect({ url, signal: open.signal, logger });
   async function begin() {
     // a new or emptied Redis is another log: its numbers start again
     await redis.set(epochKey, randomUUID(), 'NX');
     ring();
   }
-  await begin();
-  redis.on('ready', () => begin().catch((error) => logger.error({ error })));
-  bell.on('message', ring).on('ready', ring);
-  await bell.subscribe(eventsKey);
-  const timer = setInterval(ring, everyMs);
-  signal?.addEventListener('abort', () => clearInterval(timer));
+  redis.on('ready', () =>
+    begin().catch((error) => logger.error({ error }, 'log')),
+  );
+  try {
+    await begin();
+    // subscribed, a connection can ask nothing
+    const bell = await connect({ url, signal: open.signal, logger });
+    bell.on('message', ring).on('ready', ring);
+    await bell.subscribe(eventsKey);
+  } catch (error) {
+    open.abort();
+    throw error;
+  }
+  const timer = setInterval(ring, limits.everyMs);
+  open.signal.addEventListener('abort', () => clearInterval(timer));
   // --8<-- [end:redis]
 
   // --8<-- [start:read]
   return {
-    onAppend: (pump) => bells.add(pump),
-    append: (data) =>
-      redis.eval(
-        APPEND,
-        3,
-        ...keys,
-        randomUUID(),
-        JSON.stringify(data),
-        keep,
-      ),
+    onAppend: listenersOf(bells),
+    async append(data) {
+      const text = textOf(data);
+      const args = [...keys, randomUUID(), text, limits.keep];
+      return redis.eval(APPEND, keys.length, ...args);
+    },
     async read(seq, limit) {
       const after = seq === Infinity ? '(+inf' : `(${seq}`;
       const asked = redis.multi().get(epochKey).get(seqKey);
       asked.zrangebyscore(eventsKey, after, '+inf', 'LIMIT', 0, limit);
-      const [epoch, head, rows] = await asked.exec();
+      const [epoch, head, rows] = (await asked.exec()).map(valueOf);
       return {
-        epoch: epoch[1] ?? 'empty',
-        head: Number(head[1] ?? 0),
-        rows: rows[1].map(rowOf),
+        epoch: epoch ?? 'empty',
+        head: Number(head ?? 0),
+        rows: rows.map(rowOf),
       };
     },
   };
+}
+
+function valueOf([error, value]) {
+  if (error) throw error;
+  return value;
 }
 
 function rowOf(text) {
