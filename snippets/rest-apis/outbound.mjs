@@ -12,15 +12,15 @@ export function createCall(options = {}) {
     throw new TypeError('timeoutMs, tries and reserve are whole numbers');
   let tenths = 10 * reserve; // whole numbers, so that ten of them are one
 
-  return async function call(url, { signal, ...init } = {}) {
+  return async function call(url, { signal: given, ...init } = {}) {
     const request = new Request(url, init); // one form for whatever is given
     const { method, headers } = request;
+    const signal = given ?? request.signal;
     const twice = SAFE.has(method) || headers.has('Idempotency-Key');
-    const given = signal ? [signal, request.signal] : [request.signal];
     tenths = Math.min(tenths + 1, 10 * reserve);
     for (let attempt = 1; ; attempt += 1) {
       const last = !twice || attempt >= tries;
-      const any = [...given, AbortSignal.timeout(timeoutMs)];
+      const any = [signal, AbortSignal.timeout(timeoutMs)];
       let failure;
       try {
         const asked = last ? request : request.clone(); // a body is read once
@@ -31,7 +31,7 @@ export function createCall(options = {}) {
       } catch (error) {
         failure = error;
       }
-      if (last || tenths < 10 || signal?.aborted) throw failure;
+      if (last || tenths < 10 || signal.aborted) throw failure;
       tenths -= 10;
       await sleep(random() * 100 * 2 ** attempt, undefined, { signal });
     }
