@@ -65,7 +65,7 @@ function refuseBadForms(parse) {
 // --8<-- [end:errors]
 
 // --8<-- [start:room]
-/** For a trial. It has room for `most`, or one client could fill the memory. */
+/** For a trial, with room for `most`: else one client fills the memory. */
 export function inMemory(most = 1000) {
   const photos = new Map();
   return {

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import statistics
 import struct
 import subprocess
 import sys
@@ -1362,3 +1363,68 @@ def test_the_benchmark_of_both_validators_runs():
     rows = [line.split(",") for line in output("bench.mjs", "20", "1")]
     assert len(rows) == 1
     assert all(int(number) > 0 for number in rows[0])
+
+
+@pytest.mark.timing
+@pytest.mark.claim("validation/zod-faster")
+def test_a_schema_is_the_cheaper_way_unless_each_request_builds_it():
+    """Ratios of CPU time in one process, in turns: valid and invalid reviews by a
+    schema that was built once, and valid ones by a schema that is built each time."""
+    seen = node.evaluate(
+        """
+    import { z } from 'zod';
+    import { validateReview } from './validation/chain.mjs';
+    import { parserOf } from './validation/parser.mjs';
+    import { parseReview } from './validation/review.mjs';
+    import { EMAIL, HANDLE, isHttps, LINE, TEXT } from './validation/rules.mjs';
+    const valid = { handle: 'ann-b', email: 'a@shop.test', name: 'Ann', rating: 5, text: 'T' };
+    const invalid = { handle: 'A', email: 'x', name: '', rating: 9, text: 5 };
+    const chains = (body) => new Promise((done) => {
+      const res = { status: () => res, type: () => res, json: () => done(false) };
+      const req = { body: { ...body } };
+      const step = (n) => n < validateReview.length
+        ? validateReview[n](req, res, () => step(n + 1)) : done(true);
+      step(0);
+    });
+    const once = async (body) => !parseReview({ ...body }).errors;
+    const line = (max) => z.string().max(max).regex(LINE);
+    const build = () => parserOf(z.strictObject({
+      handle: z.string().max(30).regex(HANDLE), email: z.string().max(254).regex(EMAIL),
+      name: line(80).min(1), rating: z.int().min(1).max(5),
+      text: z.string().min(1).max(2000).regex(TEXT),
+      link: line(200).refine(isHttps).optional(), tags: z.array(line(30)).max(5).optional(),
+    }));
+    const anew = async (body) => !build()({ ...body }).errors;
+    for (const way of [chains, once, anew]) {
+      if (!await way(valid) || await way(invalid)) throw new Error('does not validate');
+    }
+    async function perSecond(way, body) {
+      const { user } = process.cpuUsage();
+      const end = performance.now() + 60;
+      let count = 0;
+      while (performance.now() < end) {
+        for (let i = 0; i < 20; i += 1) await way(body);
+        count += 20;
+      }
+      return count / (process.cpuUsage().user - user);
+    }
+    const pairs = [[once, valid], [once, invalid], [anew, valid]];
+    const rounds = [];
+    for (let round = 0; round < 10; round += 1) {
+      const row = [];
+      for (const [way, body] of pairs) {
+        row.push(await perSecond(way, body) / await perSecond(chains, body));
+      }
+      rounds.push(row);
+    }
+    console.log(JSON.stringify(rounds.slice(1))); // the first one warms up
+    """,
+        timeout=60,
+    ).stdout
+    rounds = json.loads(seen)
+    valid, invalid, anew = (
+        statistics.median(column) for column in zip(*rounds, strict=True)
+    )
+    assert valid > 3
+    assert invalid > 2
+    assert anew < 1
