@@ -1398,28 +1398,24 @@ def test_a_schema_is_the_cheaper_way_unless_each_request_builds_it():
     for (const way of [chains, once, anew]) {
       if (!await way(valid) || await way(invalid)) throw new Error('does not validate');
     }
-    async function perSecond(way, body) {
-      const { user } = process.cpuUsage();
-      const end = performance.now() + 60;
-      let count = 0;
-      while (performance.now() < end) {
-        for (let i = 0; i < 20; i += 1) await way(body);
-        count += 20;
-      }
-      return count / (process.cpuUsage().user - user);
+    // of a given number, so that a busy machine does not make the sample small
+    async function cost(way, body, times) {
+      const { user, system } = process.cpuUsage();
+      for (let i = 0; i < times; i += 1) await way(body);
+      const after = process.cpuUsage();
+      return (after.user + after.system - user - system) / times;
     }
-    const pairs = [[once, valid], [once, invalid], [anew, valid]];
     const rounds = [];
-    for (let round = 0; round < 10; round += 1) {
-      const row = [];
-      for (const [way, body] of pairs) {
-        row.push(await perSecond(way, body) / await perSecond(chains, body));
-      }
-      rounds.push(row);
+    for (let round = 0; round < 8; round += 1) {
+      rounds.push([
+        await cost(chains, valid, 300) / await cost(once, valid, 20_000),
+        await cost(chains, invalid, 300) / await cost(once, invalid, 5000),
+        await cost(chains, valid, 300) / await cost(anew, valid, 200),
+      ]);
     }
     console.log(JSON.stringify(rounds.slice(1))); // the first one warms up
     """,
-        timeout=60,
+        timeout=100,
     ).stdout
     rounds = json.loads(seen)
     valid, invalid, anew = (
