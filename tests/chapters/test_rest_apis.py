@@ -214,6 +214,22 @@ def test_each_refusal_is_a_problem_document_and_nothing_is_stored(api, status, r
         assert count(users.ann) == 0
 
 
+def test_a_query_that_another_parser_made_objects_of_is_refused_as_well():
+    """With the extended parser a client may send them; `Buffer.from()` would allocate
+    what a `length` says."""
+    seen = node.evaluate(
+        f"""
+    import {{ listQuery }} from '{uri("query.mjs")}';
+    const after = {{ length: 50, 0: 'a' }};
+    for (const query of [{{ after }}, {{ limit: {{ toString: '1' }} }}, {{ limit: ['5'] }},
+        {{ sort: ['total'] }}, {{ status: null }}, {{ after: ['W10'] }}]) {{
+      try {{ listQuery(query); }} catch (error) {{ console.log(error.message); }}
+    }}
+    """
+    ).stdout
+    assert seen.splitlines() == ["See /openapi.json for the parameters."] * 6
+
+
 def test_the_naive_twin_answers_a_malformed_body_with_its_stack(api):
     wrong = {"content": "{", "headers": {"Content-Type": "application/json"}}
     with api(NAIVE) as users:
@@ -247,7 +263,7 @@ def test_what_nobody_foresaw_is_a_500_without_detail_and_can_be_found_again(api)
 
 
 FAILURES = {
-    "status 200": "Object.assign(new Error('db-7'), { status: 200, expose: true })",
+    "status 200": "Object.assign(new Error('db-7'), { status: 200, expose: true, type: 'a' })",
     "status 404": "Object.assign(new Error('db-7'), { status: 404, expose: true })",
     "type": "Object.assign(new Error('db-7'), { status: 402, type: 'card' })",
     "URI": "new URIError('db-7')",
