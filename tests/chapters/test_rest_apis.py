@@ -1379,6 +1379,31 @@ const end = (server) => server.close().closeAllConnections();
 """
 
 
+def test_express_goes_on_for_a_client_that_has_left():
+    seen = node.evaluate(
+        f"""
+    import express from 'express';
+    {LEAVING}
+    const app = express();
+    const work = new EventTarget();
+    app.post('/orders', async (req, res) => {{
+      const left = once(res, 'close');
+      work.dispatchEvent(new Event('begun'));
+      await left;
+      res.status(201).json({{ placed: true }});
+      console.log('to its end');
+      end(server);
+    }});
+    const server = await listen(app);
+    const begun = once(work, 'begun');
+    const asked = order(server);
+    await begun;
+    asked.destroy();
+    """
+    ).stdout
+    assert seen.strip() == "to its end"
+
+
 def test_who_hangs_up_while_prices_are_asked_for_ends_that_and_leaves_no_order():
     seen = node.evaluate(
         f"""
