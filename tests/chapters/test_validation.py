@@ -1086,6 +1086,12 @@ SPELLINGS = {  # all of them are 'ann' to NFKC and lower case
 }
 
 
+def mails(server) -> list[str]:
+    """What was sent; Node 22 says more, of node:sqlite."""
+    lines = server.output().splitlines()
+    return [line for line in lines if line.startswith("mail to ")]
+
+
 @pytest.mark.claim("validation/unique-means-one")
 @pytest.mark.parametrize("name", [n for n in SPELLINGS if n != "modifier"])
 def test_a_name_that_normalises_to_anns_opens_anns_account_in_the_naive_app(name):
@@ -1100,7 +1106,7 @@ def test_a_name_that_normalises_to_anns_opens_anns_account_in_the_naive_app(name
             )
             assert registered.status_code == (201 if "naive" in snippet else 409)
             assert c.post("/resets", json={"name": spelt}).status_code == 202
-            assert server.output().splitlines()[1:] == [mailed]
+            assert mails(server) == [mailed]
 
 
 @pytest.mark.claim("validation/unique-means-one")
@@ -1137,9 +1143,7 @@ def test_mail_goes_to_the_address_as_it_was_typed_and_another_spelling_is_taken(
             answer = c.post("/accounts", json={"name": name, "email": email})
             assert answer.status_code == status, email
         c.post("/resets", json={"name": "bob"})
-        assert server.output().splitlines()[1:] == [
-            "mail to Bob.Smith@Shop.test opens bob"
-        ]
+        assert mails(server) == ["mail to Bob.Smith@Shop.test opens bob"]
 
 
 @pytest.mark.parametrize(
