@@ -2,19 +2,23 @@
 import cors from 'cors';
 
 /** `origins`: who may read answers in a browser, e.g. ['https://shop.test'].
- * Compared as a whole: no pattern, no suffix, never "null". */
+ * Compared as a whole: no pattern, no suffix, never "null". To stand above
+ * whatever may refuse: an answer without it is "Failed to fetch". */
 export function crossOrigin(origins) {
+  const wrong = origins.find((one) => URL.parse(one)?.origin !== one);
+  if (wrong !== undefined) throw new TypeError(`${wrong} is not an origin`);
   return cors({
     origin: origins.length ? origins : false,
     credentials: true,
     methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
     allowedHeaders: [
-      'Authorization',
-      'Content-Type',
-      'Idempotency-Key',
-      'If-Match',
+      ...['Authorization', 'Content-Type', 'Idempotency-Key'],
+      ...['If-Match', 'If-None-Match'],
     ],
-    exposedHeaders: ['ETag', 'Location', 'Retry-After'],
+    exposedHeaders: [
+      ...['ETag', 'Location', 'Retry-After'],
+      ...['RateLimit', 'RateLimit-Policy'],
+    ],
     maxAge: 600, // seconds without another preflight
   });
 }

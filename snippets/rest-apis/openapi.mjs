@@ -79,8 +79,10 @@ const refused = {
   description: 'a problem, as RFC 9457 has it',
   content: { 'application/problem+json': { schema: Problem } },
 };
+// 429: behind a limiter
+const always = [400, 401, 429, 503];
 const refuses = (...statuses) =>
-  Object.fromEntries([400, 401, 503, ...statuses].map((s) => [s, refused]));
+  Object.fromEntries([...always, ...statuses].map((s) => [s, refused]));
 const header = (name, pattern, example) => ({
   name,
   in: 'header',

@@ -51,6 +51,7 @@ const isQuantity = (value) =>
 const isNote = (value) =>
   value === undefined ||
   (typeof value === 'string' &&
+    value.isWellFormed() && // half a character is stored as another one
     value.length <= 1000 &&
     [...value].length <= 500);
 

@@ -8,29 +8,32 @@ const SAFE = new Set(['GET', 'HEAD', 'PUT', 'DELETE']); // to say twice
 export function createCall(options = {}) {
   const { fetch = globalThis.fetch, timeoutMs = 1000, tries = 3 } = options;
   const { sleep = wait, random = Math.random, reserve = 10 } = options;
+  if (![timeoutMs, tries, reserve].every(Number.isSafeInteger))
+    throw new TypeError('timeoutMs, tries and reserve are whole numbers');
   let tenths = 10 * reserve; // whole numbers, so that ten of them are one
 
-  return async function call(url, { signal, ...request } = {}) {
-    const { method = 'GET', headers } = request;
-    const twice =
-      SAFE.has(method) || new Headers(headers).has('Idempotency-Key');
+  return async function call(url, { signal: given, ...init } = {}) {
+    const request = new Request(url, init); // one form for whatever is given
+    const { method, headers } = request;
+    const signal = given ?? request.signal;
+    const twice = SAFE.has(method) || headers.has('Idempotency-Key');
     tenths = Math.min(tenths + 1, 10 * reserve);
     for (let attempt = 1; ; attempt += 1) {
-      const timeout = AbortSignal.timeout(timeoutMs);
-      const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
+      const last = !twice || attempt >= tries;
+      const any = [signal, AbortSignal.timeout(timeoutMs)];
       let failure;
       try {
-        const answer = await fetch(url, { ...request, signal: either });
+        const asked = last ? request : request.clone(); // a body is read once
+        const answer = await fetch(asked, { signal: AbortSignal.any(any) });
         if (answer.status < 500) return answer;
         await answer.body?.cancel(); // gives the connection back
-        failure = new Error(`${url} answered ${answer.status}`);
+        failure = new Error(`${request.url} answered ${answer.status}`);
       } catch (error) {
         failure = error;
       }
-      const again = twice && attempt < tries && tenths >= 10;
-      if (!again || signal?.aborted) throw failure;
+      if (last || tenths < 10 || signal.aborted) throw failure;
       tenths -= 10;
-      await sleep(random() * 100 * 2 ** attempt);
+      await sleep(random() * 100 * 2 ** attempt, undefined, { signal });
     }
   };
 }

@@ -4,8 +4,8 @@ import { STATUS_CODES } from 'node:http';
 
 /** An answer of 4xx or 5xx, as RFC 9457 has it. Throw it from anywhere. */
 export class Problem extends Error {
-  constructor(status, detail, { headers = {}, ...members } = {}) {
-    super(detail);
+  constructor(status, detail, { headers = {}, cause, ...members } = {}) {
+    super(detail, cause && { cause });
     this.status = status;
     this.headers = headers;
     this.body = { title: STATUS_CODES[status], status, detail, ...members };
@@ -28,25 +28,31 @@ const SAID = {
 /** The last middleware. What is not certainly the client's doing is a 500:
  * an error of another service, too, may carry a `status`. */
 export function problems({ logger = console } = {}) {
-  const fromParser = ({ expose, status, type }) =>
-    expose && status < 500 ? new Problem(status, SAID[type]) : null;
-
   // four parameters, or Express does not take it for an error handler
   return (error, req, res, next) => {
     if (res.headersSent) return next(error); // Express cuts the connection
-    let problem = error instanceof Problem ? error : fromParser(error);
-    if (error instanceof URIError) problem = new Problem(400, 'Bad escape.');
-    if (!problem) {
-      const instance = `urn:uuid:${randomUUID()}`; // to find it again
+    const problem = clients(error) ?? new Problem(500);
+    let instance;
+    if (problem.status >= 500) {
+      instance = `urn:uuid:${randomUUID()}`; // to find it again
       logger.error({ error, instance }, 'request failed');
-      problem = new Problem(500, undefined, { instance });
     }
     return res
       .status(problem.status)
       .set({ 'Cache-Control': 'no-store', ...problem.headers })
       .type('application/problem+json')
-      .json(problem.body);
+      .json({ ...problem.body, instance });
   };
+}
+
+/** What we threw ourselves, what the parser refused, and a bad path. */
+function clients(error) {
+  if (error instanceof Problem) return error;
+  const { expose, status, type } = Object(error);
+  const refused = expose && type && status >= 400 && status < 500;
+  if (refused) return new Problem(status, SAID[type]);
+  const path = error instanceof URIError && status === 400; // the router's
+  return path ? new Problem(400, 'Bad escape.') : null;
 }
 // --8<-- [end:handler]
 

@@ -8,6 +8,7 @@ const STATUS = ['open', 'paid', 'shipped', 'cancelled'];
 export function listQuery(query) {
   const { limit = '20', sort = '-created', status, after, ...rest } = query;
   const right =
+    Object.values(query).every((value) => typeof value === 'string') &&
     /^[1-9]\d?$|^100$/.test(limit) &&
     SORTS.includes(sort) &&
     (status === undefined || STATUS.includes(status)) &&
@@ -29,7 +30,7 @@ function position(after, sort) {
       return { total, seq };
     }
   } catch {
-    // not JSON, not a list, not text: the same answer
+    // not JSON or not a list: the same answer
   }
   throw new Problem(400, 'after: take it from the page before, as it is.');
 }

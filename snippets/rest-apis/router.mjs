@@ -2,6 +2,7 @@
 import { Router } from 'express';
 import { randomUUID } from 'node:crypto';
 import { onceOf } from './idempotency.mjs';
+import { mergePatch } from './patch.mjs';
 import { Problem, invalid, methods } from './problem.mjs';
 import { cursor, listQuery } from './query.mjs';
 import { order } from './store.mjs';
@@ -10,14 +11,13 @@ import { etag, mustMatch } from './version.mjs';
 export function ordersRouter({ store, parseOrder, priceOf }) {
   const router = Router();
   const mine = (req) => store.of(req.user.id);
-  const read = contentReader({ parseOrder, priceOf });
+  const { parse, price } = contentOf({ parseOrder, priceOf });
 
   router
     .route('/')
     .get(async (req, res) => {
       const query = listQuery(req.query);
-      // one more than asked for tells whether there is a next page
-      const limit = query.limit + 1;
+      const limit = query.limit + 1; // one more: is there a next page?
       const rows = await mine(req).list({ ...query, limit });
       const page = rows.slice(0, query.limit);
       const more = rows.length > page.length;
@@ -25,18 +25,18 @@ export function ordersRouter({ store, parseOrder, priceOf }) {
       res.json({ items: page.map(order), next });
     })
     .post(json('application/json'), async (req, res) => {
-      const once = onceOf(req);
-      // the answer is what it was, whatever is on sale by now
-      let placed = await mine(req).replay(once);
+      const content = await parse(req.body);
+      const once = onceOf(req, content);
+      let placed = await mine(req).replay(once); // whatever prices are now
       if (placed === undefined) {
-        const content = await read(req.body);
+        const priced = await price(content, req.gone);
         const id = `ord_${randomUUID()}`;
-        const fresh = { id, ...content, status: 'open', version: 1 };
+        const fresh = { id, ...priced, status: 'open', version: 1 };
         placed = await mine(req).insert(fresh, once);
       }
       if (!placed) throw invalid([KEY_OF_ANOTHER]);
-      res.status(201).location(`${req.baseUrl}/${placed.id}`);
-      res.set('ETag', etag(placed)).json(placed);
+      res.location(`${req.baseUrl}/${placed.id}`).set('ETag', etag(placed));
+      res.status(201).json(placed);
     })
     .all(methods('GET', 'HEAD', 'POST'));
   // --8<-- [end:collection]
@@ -47,6 +47,7 @@ export function ordersRouter({ store, parseOrder, priceOf }) {
     if (!found) throw new Problem(404, 'You have no such order.');
     return found;
   };
+  const read = async (req, body) => price(await parse(body), req.gone);
   const change = async (req, res, found, changed) => {
     const { id, version } = found;
     const after = await mine(req).update(id, version, {
@@ -66,12 +67,12 @@ export function ordersRouter({ store, parseOrder, priceOf }) {
     })
     .put(json('application/json'), async (req, res) => {
       const found = await findOpen(req, find);
-      await change(req, res, found, await read(req.body));
+      await change(req, res, found, await read(req, req.body));
     })
     .patch(json(MERGE), async (req, res) => {
       const found = await findOpen(req, find);
-      const merged = merge(found, req.body);
-      await change(req, res, found, await read(merged));
+      const merged = mergePatch(found, req.body);
+      await change(req, res, found, await read(req, merged));
     })
     .delete(async (req, res) => {
       const { id, version } = await findOpen(req, find);
@@ -122,38 +123,35 @@ async function findOpen(req, find) {
     throw new Problem(409, `It is ${found.status}.`);
   return found;
 }
-
-/** JSON Merge Patch (RFC 7396), one level deep; null takes a field away. */
-function merge({ items, note }, patch) {
-  const merged = { items, note, ...patch };
-  for (const [name, value] of Object.entries(merged)) {
-    if (value === null) delete merged[name];
-  }
-  return merged;
-}
-
 // --8<-- [end:guards]
 
 // --8<-- [start:content]
-function contentReader({ parseOrder, priceOf }) {
-  return async (body) => {
-    const { value, errors } = parseOrder(body);
+function contentOf({ parseOrder, priceOf }) {
+  async function parse(body) {
+    const { value, errors } = await parseOrder(body);
     if (errors) throw invalid(errors);
-    const prices = await priceOf(value.items.map(({ sku }) => sku));
-    const unknown = value.items.flatMap(({ sku }, n) =>
+    return value;
+  }
+  /** With its total. `gone` is the client's signal: up to the write, work for
+   * nobody is given up; a retry with the same key begins it anew. */
+  async function price(content, gone) {
+    const skus = content.items.map(({ sku }) => sku);
+    const prices = await priceOf(skus, { signal: gone });
+    gone?.throwIfAborted();
+    const unknown = skus.flatMap((sku, n) =>
       prices.has(sku)
         ? []
         : [{ pointer: `#/items/${n}/sku`, detail: 'is not on sale' }],
     );
     if (unknown.length) {
       // right in itself, but not in this shop, today
-      throw new Problem(409, 'Not all of it is on sale.', {
-        errors: unknown,
-      });
+      const errors = { errors: unknown };
+      throw new Problem(409, 'Not all of it is on sale.', errors);
     }
     const cents = ({ sku, quantity }) => quantity * prices.get(sku);
-    const total = value.items.reduce((sum, item) => sum + cents(item), 0);
-    return { ...value, total };
-  };
+    const total = content.items.reduce((sum, item) => sum + cents(item), 0);
+    return { ...content, total };
+  }
+  return { parse, price };
 }
 // --8<-- [end:content]

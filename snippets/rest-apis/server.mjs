@@ -7,8 +7,8 @@ import { bearer } from './auth.mjs';
 import { createApp } from './orders.mjs';
 import { createStore } from './store.mjs';
 
-const { PORT = '3000', DATABASE = ':memory:', USERS = '{}' } = process.env;
-const { KEEP_ALIVE_MS = '75000', DRAIN_MS = '5000' } = process.env;
+const { DATABASE = ':memory:', USERS = '{}' } = process.env;
+const drainMs = whole('DRAIN_MS', '5000');
 const stop = new AbortController();
 const store = createStore(DATABASE);
 const authenticate = bearer(new Map(Object.entries(JSON.parse(USERS))));
@@ -16,17 +16,27 @@ const app = createApp({ store, authenticate, signal: stop.signal });
 
 // longer than the balancer keeps an idle connection (60 s is usual), so that
 // it is never this side that closes one while a request is on its way
-const options = { keepAliveTimeout: Number(KEEP_ALIVE_MS) };
+const options = { keepAliveTimeout: whole('KEEP_ALIVE_MS', '75000') };
 const server = createServer(options, app);
 const drain = drainable(server);
-server.listen(Number(PORT), '127.0.0.1', () => {
+server.listen(whole('PORT', '3000'), '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${server.address().port}`);
 });
 
 process.once('SIGTERM', async () => {
   stop.abort(); // 1. /ready says no; everything else is still served
-  await sleep(Number(DRAIN_MS)); // 2. until the balancer has heard of it
-  await drain(); // 3. each connection is told, then closed
-  store.close(); // 4. when the last answer is out
+  await sleep(drainMs); // 2. until the balancer has heard of it
+  try {
+    await drain(); // 3. each connection is told, then closed
+  } finally {
+    store.close(); // 4. when the last answer is out
+  }
 });
+
+/** Of the environment, where '' is not 0 and `5s` is an error at start. */
+function whole(name, otherwise) {
+  const text = process.env[name] ?? otherwise;
+  if (!/^\d{1,7}$/.test(text)) throw new Error(`${name}: a whole number`);
+  return Number(text);
+}
 // --8<-- [end:server]

@@ -4,8 +4,8 @@
 import { DatabaseSync } from 'node:sqlite';
 
 const SCHEMA = `
+  PRAGMA busy_timeout = 2000; -- first: others may open it just now, too
   PRAGMA journal_mode = WAL;
-  PRAGMA busy_timeout = 2000;
   CREATE TABLE IF NOT EXISTS orders (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of creation, internal
     id TEXT NOT NULL UNIQUE, customer TEXT NOT NULL, status TEXT NOT NULL,
@@ -48,8 +48,12 @@ export function createStore(path = ':memory:', { now = Date.now } = {}) {
       db.exec('COMMIT');
       return result;
     } catch (error) {
-      db.exec('ROLLBACK');
-      throw error;
+      try {
+        db.exec('ROLLBACK');
+      } catch {
+        // SQLite has done so by itself, as when the disk is full
+      }
+      throw error; // the cause
     }
   };
   return {

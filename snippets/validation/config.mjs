@@ -10,9 +10,13 @@ const Config = z.object({
     .pipe(z.int().max(65_535))
     .default(3000),
   // not z.coerce.boolean(): that takes 'false' for true
-  DEBUG: z.stringbool().default(false),
-  DATABASE_URL: z.url({ protocol: /^postgres$/ }),
-  SESSION_SECRET: z.string().min(32),
+  VERBOSE: z.stringbool().default(false),
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }), // libpq knows both
+  // whether it is random cannot be seen, that it is not can: blanks, a letter
+  SESSION_SECRET: z
+    .string()
+    .regex(/^[!-~]{32,}$/, { abort: true })
+    .refine((text) => new Set(text).size >= 8, 'Make it at random'),
 });
 
 /** What the environment says, with types, frozen; the only place that reads

@@ -3,7 +3,7 @@
 // --8<-- [start:database]
 import { DatabaseSync } from 'node:sqlite';
 
-/** Reviews and products, and what no review may touch. */
+/** Reviews, products and accounts, and what no review may touch. */
 export function open(path = ':memory:') {
   const db = new DatabaseSync(path);
   db.exec(`
@@ -14,10 +14,14 @@ export function open(path = ':memory:') {
     CREATE TABLE IF NOT EXISTS cards (owner TEXT, number TEXT) STRICT;
     DELETE FROM cards;
     CREATE TABLE IF NOT EXISTS products (sku TEXT, name TEXT) STRICT;
-    DELETE FROM products;
+    CREATE TABLE IF NOT EXISTS accounts (
+      name TEXT NOT NULL UNIQUE, email TEXT NOT NULL, address TEXT UNIQUE
+    ) STRICT;
+    DELETE FROM products; DELETE FROM accounts;
     INSERT INTO products VALUES
       ('tea', 'Green tea'), ('mug', 'O''Brien''s mug');
     INSERT INTO cards VALUES ('ann', '4111 1111 1111 1111');
+    INSERT INTO accounts VALUES ('ann', 'ann@shop.test', 'ann@shop.test');
   `);
   return db;
 }

@@ -4,7 +4,7 @@
  * queue. What `handle` throws goes up, to be tried again. */
 export function receiverOf({ parse, handle, refuse, maxBytes = 10_000 }) {
   return async function receive(bytes) {
-    const { value, errors } = read(bytes, parse, maxBytes);
+    const { value, errors } = await read(bytes, parse, maxBytes);
     if (errors) return refuse(errors);
     return handle(value);
   };
@@ -12,7 +12,9 @@ export function receiverOf({ parse, handle, refuse, maxBytes = 10_000 }) {
 
 function read(bytes, parse, maxBytes) {
   const refused = (detail) => ({ errors: [{ pointer: '#', detail }] });
-  if (bytes.length > maxBytes) return refused('Too long');
+  // an ArrayBuffer has no `length`, and a list of fragments has another one
+  if (!(bytes.byteLength <= maxBytes))
+    return refused('Too long, or no bytes');
   let json;
   try {
     json = JSON.parse(

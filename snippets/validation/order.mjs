@@ -1,5 +1,6 @@
 // --8<-- [start:order]
 import { z } from 'zod';
+import { mergePatch } from '../rest-apis/patch.mjs';
 import { parserOf } from './parser.mjs';
 import { TEXT } from './rules.mjs';
 
@@ -30,6 +31,8 @@ function eachSkuOnce(items, context) {
 /** `{ value }` or `{ errors: [{ pointer, detail }] }`. */
 export const parseOrder = parserOf(Order);
 
-/** For PATCH: the same fields by the same rules, none of them required. */
-export const parseOrderPatch = parserOf(Order.partial());
+/** For PATCH: judged is the order as it will be, since two right halves may
+ * make a wrong whole. In a merge patch null takes a field away. */
+export const parseOrderPatch = (patch, order) =>
+  parseOrder(mergePatch(order, patch));
 // --8<-- [end:order]

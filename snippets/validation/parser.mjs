@@ -23,10 +23,11 @@ function described({ code, path, message, keys }) {
 }
 
 export function pointer(path) {
-  // a client chose these names: half a surrogate pair cannot be encoded
-  const escaped = (name) =>
-    String(name).toWellFormed().replaceAll('~', '~0').replaceAll('/', '~1');
-  const parts = path.map((name) => encodeURIComponent(escaped(name)));
+  // a client chose these names: half a surrogate pair cannot be encoded, and
+  // the answer must not grow with them
+  const part = (name) => String(name).slice(0, 100).toWellFormed();
+  const escaped = (name) => name.replaceAll('~', '~0').replaceAll('/', '~1');
+  const parts = path.map((name) => encodeURIComponent(escaped(part(name))));
   return ['#', ...parts].join('/');
 }
 // --8<-- [end:parser]

@@ -7,6 +7,7 @@ import * as safe from './page.mjs';
 import { parserOf } from './parser.mjs';
 import { parseReview } from './review.mjs';
 import { LINE } from './rules.mjs';
+import { quietly } from './quietly.mjs';
 import { reviewsOf } from './store.mjs';
 import { bodyErrors, jsonBody, problem, validate } from './validate.mjs';
 
@@ -37,11 +38,12 @@ export function createApp(deps = {}) {
 
 // --8<-- [start:routes]
 function routes({ app, reviews, check, page, log }) {
-  app.post('/reviews', jsonBody({ limit: '32kb' }), check, (req, res) => {
+  const body = [jsonBody({ limit: '32kb' }), check];
+  app.post('/reviews', body, (req, res) => {
     const review = merge({ status: 'pending' }, req.body);
     reviews.insert(review);
     // JSON: a value cannot begin another line, or look like another field
-    log(JSON.stringify({ event: 'review', name: review.name }));
+    quietly(log, JSON.stringify({ event: 'review', name: review.name }));
     res.status(201).json({ status: review.status });
   });
   app.get('/reviews', (req, res) => {

@@ -19,8 +19,8 @@ export function jsonBody({ limit = '10kb' } = {}) {
 /** Puts what `parse` made of the body in its place, or answers 422. What is
  * behind it cannot reach anything that was not validated. */
 export function validate(parse) {
-  return function validateBody(req, res, next) {
-    const { value, errors } = parse(req.body);
+  return async function validateBody(req, res, next) {
+    const { value, errors } = await parse(req.body);
     if (errors) return problem(res, 422, 'Invalid body', { errors });
     req.body = value;
     return next();
@@ -32,8 +32,10 @@ export function validate(parse) {
 /** The parser's own errors (400, 413, 415) in the same form, with no word of
  * what was sent. Anything else is the app's to report. */
 export function bodyErrors(error, req, res, next) {
-  const { status, type } = error;
-  if (!type || !(status >= 400 && status < 500)) return next(error);
+  const { expose, status, type } = Object(error);
+  // another library's error may have a status and a type as well
+  const refused = expose && type && status >= 400 && status < 500;
+  if (!refused || res.headersSent) return next(error);
   return problem(res, status, `The body was refused: ${type}`);
 }
 // --8<-- [end:errors]

@@ -1,5 +1,6 @@
 """What docs/chapters/rest-apis.md says, run."""
 
+import base64
 import contextlib
 import hashlib
 import http.client
@@ -10,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -115,6 +115,12 @@ def at(version: int, **headers: str) -> dict:
     return {"If-Match": f'"{version}"', **headers}
 
 
+def cursor(*content: object) -> str:
+    """Where a page begins, as the API writes it; or as somebody makes it up."""
+    text = json.dumps(content).encode()
+    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
 # --- the resource -------------------------------------------------------------------
 
 
@@ -164,7 +170,21 @@ def test_an_order_is_placed_read_replaced_changed_cancelled_and_deleted(api):
         (400, {"method": "GET", "url": "/orders?limit=1&limit=2"}),
         (400, {"method": "GET", "url": "/orders?total[$ne]=1"}),
         (400, {"method": "GET", "url": "/orders?after=nonsense"}),
-        (400, {"method": "GET", "url": "/orders?after=WyJ0b3RhbCIsMSwxXQ"}),
+        *(
+            (400, {"method": "GET", "url": f"/orders?after={cursor(*content)}"})
+            for content in (
+                ("total", 1, 1),  # of another sort
+                ("-created", "1", 1),
+                ("-created", 1, "1"),
+                ("-created", 1, None),
+                ("-created", 1),
+                ("-created", 1.5, 1),
+                ("-created", 1, 2**53),
+            )
+        ),
+        (400, {"method": "GET", "url": "/orders?after=e30"}),  # {}
+        (400, {"method": "GET", "url": "/orders?after=a&after=b"}),
+        (400, {"method": "GET", "url": "/orders?sort=-created&sort=total"}),
         (400, {"method": "GET", "url": "/orders/%E0%A4%A"}),
         (400, {"method": "POST", "json": ORDER}),  # no Idempotency-Key
         (404, {"method": "GET", "url": "/nowhere"}),
@@ -192,6 +212,22 @@ def test_each_refusal_is_a_problem_document_and_nothing_is_stored(api, status, r
         if status == 409:
             assert found["errors"][0]["pointer"] == "#/items/0/sku"
         assert count(users.ann) == 0
+
+
+def test_a_query_that_another_parser_made_objects_of_is_refused_as_well():
+    """With the extended parser a client may send them; `Buffer.from()` would allocate
+    what a `length` says."""
+    seen = node.evaluate(
+        f"""
+    import {{ listQuery }} from '{uri("query.mjs")}';
+    const after = {{ length: 50, 0: 'a' }};
+    for (const query of [{{ after }}, {{ limit: {{ toString: '1' }} }}, {{ limit: ['5'] }},
+        {{ sort: ['total'] }}, {{ status: null }}, {{ after: ['W10'] }}]) {{
+      try {{ listQuery(query); }} catch (error) {{ console.log(error.message); }}
+    }}
+    """
+    ).stdout
+    assert seen.splitlines() == ["See /openapi.json for the parameters."] * 6
 
 
 def test_the_naive_twin_answers_a_malformed_body_with_its_stack(api):
@@ -224,6 +260,56 @@ def test_what_nobody_foresaw_is_a_500_without_detail_and_can_be_found_again(api)
         assert set(found) == {"title", "status", "instance"}
         log = users.server.output()
         assert "db-7" in log and found["instance"] in log
+
+
+FAILURES = {
+    "status 200": "Object.assign(new Error('db-7'), { status: 200, expose: true, type: 'a' })",
+    "status 404": "Object.assign(new Error('db-7'), { status: 404, expose: true })",
+    "type": "Object.assign(new Error('db-7'), { status: 402, type: 'card' })",
+    "URI": "new URIError('db-7')",
+    "text": "'db-7'",
+    "null": "null",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_an_error_that_looks_like_a_refusal_is_still_ours(api, failure):
+    thrown = f"throw {FAILURES[failure]}"
+    with api(deps=f"priceOf: async () => {{ {thrown}; }}") as users:
+        found = problem(place(users.ann), 500)
+        assert found["instance"] in users.server.output()
+
+
+def test_a_503_is_logged_with_its_cause_and_can_be_found_again(api):
+    before = f"""
+    import {{ pricesFrom }} from '{uri("prices.mjs")}';
+    const call = async () => {{ throw new TypeError('db-7'); }};
+    const priceOf = pricesFrom('http://prices.test', call);
+    """
+    with api(deps="priceOf", before=before) as users:
+        found = problem(place(users.ann), 503)
+        assert found["detail"] == "No prices just now."
+        log = users.server.output()
+        assert "db-7" in log and found["instance"] in log
+
+
+@pytest.mark.parametrize(
+    "ping",
+    [
+        "async () => { throw new Error('db-7') }",
+        "() => { throw new Error('db-7') }",
+        "async () => false",
+        "() => new Promise(() => {})",
+    ],
+    ids=["rejects", "throws", "says no", "hangs"],
+)
+def test_a_store_that_is_down_makes_the_process_not_ready_and_leaves_it_alive(api, ping):
+    with api(deps=f"store: {{ ping: {ping} }}") as users:
+        for _ in range(2):
+            answer = users.nobody.get("/ready")
+            assert (answer.status_code, answer.json()) == (503, {"ok": False})
+        assert ("db-7" in users.server.output()) == ("db-7" in ping)
+        assert users.nobody.get("/health").status_code == 200
 
 
 def test_an_error_after_the_headers_cuts_the_connection():
@@ -394,6 +480,8 @@ def test_the_parser_keeps_what_it_knows_and_points_at_what_it_does_not():
     assert "errors" in parsed({**ORDER, "note": "🫖" * 501})
     assert len(parsed({str(n): n for n in range(1000)})["errors"]) == 20
     assert "errors" in parsed({**ORDER, "\ud800": 1})  # half a character
+    half = parsed({**ORDER, "note": "\ud800"})  # SQLite would keep another one
+    assert [error["pointer"] for error in half["errors"]] == ["#/note"]
 
 
 MORE = [
@@ -467,6 +555,74 @@ def test_a_schemas_parser_takes_the_place_of_ours_by_the_same_contract(api, pars
         assert honest["note"] == "O'Brien <3 \U0001f375"
         twice = place(users.ann, {"items": [item, item]})
         assert twice.status_code == (422 if topic == "validation" else 201)
+
+
+def test_a_body_nested_as_deep_as_it_may_be_long_is_refused_and_nobodys_fault(api):
+    deep = "[" * 8000 + "]" * 8000
+    kind = {"Content-Type": "application/json"}
+    with api() as users:
+        url = f"/orders/{placed(users.ann)['id']}"
+        for body in (deep, f'{{"items":{deep}}}', f'{{"items":[{{"sku":{deep}}}]}}'):
+            key = {"Idempotency-Key": "a-1"}
+            problem(users.ann.post("/orders", content=body, headers=kind | key), 422)
+            problem(users.ann.put(url, content=body, headers=kind | at(1)), 422)
+            problem(users.ann.patch(url, content=body, headers=MERGE | at(1)), 422)
+        assert "RangeError" not in users.server.output()
+
+
+def test_a_parser_that_takes_its_time_is_waited_for(api):
+    before = f"""
+    import {{ parseOrder as parse }} from '{uri("order.mjs")}';
+    const parseOrder = async (body) => parse(body);
+    """
+    with api(deps="parseOrder", before=before) as users:
+        problem(place(users.ann, {"items": []}), 422)
+        assert placed(users.ann)["total"] == 1598
+
+
+def test_a_patch_is_judged_by_what_it_makes_of_the_order(api):
+    with api() as users:
+        order = placed(users.ann, MUGS)
+        url = f"/orders/{order['id']}"
+
+        def patch(body: str) -> httpx.Response:
+            headers = {**MERGE, "If-Match": "*"}
+            return users.ann.patch(url, content=body, headers=headers)
+
+        for body in ("[]", '["note"]', '{"items":null}', '{"items":[null]}', '{"a":{}}'):
+            problem(patch(body), 422)
+        assert users.ann.get(url).json() == order
+        unchanged = patch("{}").json()  # a valid one that changes nothing
+        assert {**unchanged, "version": 1} == order
+        assert "note" not in patch('{"note":null}').json()
+
+
+def test_a_merge_patch_said_twice_changes_what_it_changes_once():
+    seen = node.evaluate(
+        f"""
+    import {{ mergePatch }} from '{uri("patch.mjs")}';
+    const order = {{ items: [1, 2], note: 'blue', total: 5 }};
+    for (const patch of [{{}}, {{ note: null }}, {{ note: 'red' }}, {{ items: [3] }},
+        {{ items: null, other: 1 }}, [], null, 'text', undefined]) {{
+      const once = mergePatch(order, patch);
+      const twice = mergePatch(once ?? {{}}, patch);
+      console.log(JSON.stringify(once), JSON.stringify(twice) === JSON.stringify(once));
+    }}
+    console.log(Object.keys(mergePatch(order, JSON.parse('{{"__proto__":1}}'))).join());
+    """
+    ).stdout
+    assert seen.splitlines() == [
+        '{"items":[1,2],"note":"blue"} true',
+        '{"items":[1,2]} true',
+        '{"items":[1,2],"note":"red"} true',
+        '{"items":[3],"note":"blue"} true',
+        '{"note":"blue","other":1} true',
+        "[] true",
+        "null true",
+        '"text" true',
+        "undefined true",
+        "items,note,__proto__",
+    ]
 
 
 # --- whose order --------------------------------------------------------------------
@@ -606,6 +762,11 @@ def test_a_key_is_one_customers_and_one_requests(api):
         assert (theirs["customer"], theirs["total"]) == ("bob", 1250)
         found = problem(place(users.ann, MUGS, key="a-1"), 422)
         assert found["errors"][0]["header"] == "Idempotency-Key"
+        # and the same content is the same request, however it is written
+        text = '{"items": [{"quantity": 2, "sku": "tea"}]}'
+        headers = {"Idempotency-Key": "a-1", "Content-Type": "application/json"}
+        again = users.ann.post("/orders", content=text, headers=headers)
+        assert again.json()["customer"] == "ann"
         # what was refused is not remembered: the client may mend it
         problem(place(users.ann, {"items": []}, key="a-2"), 422)
         assert place(users.ann, key="a-2").status_code == 201
@@ -696,6 +857,57 @@ def test_keys_are_forgotten_after_a_day_and_survive_a_restart(tmp_path):
     """
     ).stdout
     assert seen.split() == ["a", "a", "true", "c", "ERR_SQLITE_ERROR", "null"]
+
+
+def test_when_a_transaction_fails_its_cause_is_what_is_thrown(tmp_path):
+    """SQLite rolls some failures back by itself, as when the disk is full. The ROLLBACK
+    that follows then fails as well."""
+    seen = node.evaluate(
+        f"""
+    import {{ DatabaseSync }} from 'node:sqlite';
+    import {{ createStore }} from '{uri("store.mjs")}';
+    const path = {json.dumps(str(tmp_path / "o.db"))};
+    const store = createStore(path);
+    const other = new DatabaseSync(path);
+    const insert = (id) => store.of('ann').insert(
+      {{ id, items: [], status: 'open', total: 0, version: 1 }},
+      {{ key: id, request: 'r' }}).catch((error) => error);
+    for (const how of ['ROLLBACK', 'ABORT']) {{
+      other.exec(`CREATE TRIGGER no BEFORE INSERT ON answers
+        BEGIN SELECT RAISE(${{how}}, 'the disk is full'); END`);
+      console.log((await insert('a')).message, await store.of('ann').get('a'));
+      other.exec('DROP TRIGGER no');
+    }}
+    console.log((await insert('b')).id); // and the connection still works
+    """
+    ).stdout
+    assert seen.splitlines() == ["the disk is full null"] * 2 + ["b"]
+
+
+def test_several_processes_may_open_a_new_database_at_the_same_time(tmp_path):
+    opened = node.evaluate(
+        f"""
+    import {{ once }} from 'node:events';
+    import {{ Worker }} from 'node:worker_threads';
+    // each has a connection of its own, as processes have; all wait for one moment
+    const gate = new Int32Array(new SharedArrayBuffer(8));
+    const source = `
+      import {{ workerData }} from 'node:worker_threads';
+      import {{ createStore }} from '{uri("store.mjs")}';
+      for (let round = 0; round < 10; round += 1) {{
+        Atomics.add(workerData.gate, 0, 1);
+        while (Atomics.load(workerData.gate, 0) < 4 * (round + 1));
+        createStore(workerData.path + round).close();
+      }}`;
+    const path = {json.dumps(str(tmp_path / "o.db"))};
+    const workers = Array.from({{ length: 4 }}, () =>
+      new Worker(new URL(`data:text/javascript,${{encodeURIComponent(source)}}`),
+        {{ workerData: {{ gate, path }} }}));
+    const codes = workers.map((worker) => once(worker, 'exit'));
+    console.log((await Promise.all(codes)).join());
+    """
+    ).stdout
+    assert opened.strip() == "0,0,0,0"
 
 
 # --- versions -----------------------------------------------------------------------
@@ -947,6 +1159,119 @@ def test_a_hundred_calls_to_a_service_that_is_down_become_300_or_by_a_budget_120
     assert seen.splitlines()[1:] == ["300 100", "119", "300 100", "100 100"]
 
 
+def test_an_outage_costs_a_tenth_more_calls_however_long_it_is():
+    seen = node.evaluate(
+        f"""
+    import {{ createCall }} from '{uri("outbound.mjs")}';
+    let asked = 0;
+    const fetch = async () => {{ asked += 1; throw new TypeError('fetch failed'); }};
+    const call = createCall({{ fetch, sleep: async () => {{}} }});
+    for (let i = 0; i < 5000; i += 1) await call('http://prices').catch(() => {{}});
+    console.log(asked);
+    """
+    ).stdout
+    assert seen.strip() == "5509"  # 5000, a tenth, the reserve; one tenth is left over
+
+
+def test_only_what_may_be_said_twice_is_and_with_the_whole_body_each_time():
+    seen = node.evaluate(
+        f"""
+    import {{ createCall }} from '{uri("outbound.mjs")}';
+    const sleep = async () => {{}};
+    async function said(url, init) {{
+      const bodies = [];
+      const fetch = async (...asked) => {{
+        const request = new Request(...asked);
+        bodies.push(`${{request.method}} ${{await request.text()}}`);
+        return new Response('', {{ status: 500 }});
+      }};
+      await createCall({{ fetch, sleep }})(url, init).catch(() => {{}});
+      console.log(bodies.join());
+    }}
+    const url = 'http://prices.test';
+    await said(url, {{ method: 'post', body: 'a' }});
+    await said(new Request(url, {{ method: 'POST', body: 'a' }}));
+    await said(url, {{ method: 'put', body: 'a' }});
+    const body = new Blob(['stream']).stream();
+    await said(url, {{ method: 'PUT', body, duplex: 'half' }});
+    await said(new Request(url, {{ method: 'POST', headers: {{ 'Idempotency-Key': 'k' }} }}));
+    """
+    ).stdout
+    assert seen.splitlines() == [
+        "POST a",
+        "POST a",
+        "PUT a,PUT a,PUT a",
+        "PUT stream,PUT stream,PUT stream",
+        "POST ,POST ,POST ",
+    ]
+
+
+def test_a_caller_who_gives_up_ends_the_call_and_the_wait_between_two():
+    seen = node.evaluate(
+        f"""
+    import {{ setTimeout as wait }} from 'node:timers/promises';
+    import {{ createCall }} from '{uri("outbound.mjs")}';
+    let asked = 0;
+    const hangs = (request, {{ signal }}) => new Promise((resolve, reject) => {{
+      asked += 1;
+      signal.addEventListener('abort', () => reject(signal.reason));
+      setImmediate(() => stop.abort(new Error('gave up')));
+    }});
+    const fails = async () => {{ asked += 1; throw new TypeError('fetch failed'); }};
+    const sleep = (ms, value, options) => {{
+      stop.abort(new Error('gave up'));
+      return wait(60_000, value, options);
+    }};
+    const url = 'http://prices.test';
+    let stop;
+    for (const [options, call] of [
+      [{{ fetch: hangs }}, (call) => call(url, {{ signal: stop.signal }})],
+      [{{ fetch: hangs }}, (call) => call(new Request(url, {{ signal: stop.signal }}))],
+      [{{ fetch: fails, sleep }}, (call) => call(url, {{ signal: stop.signal }})],
+    ]) {{
+      stop = new AbortController();
+      asked = 0;
+      const create = createCall({{ timeoutMs: 60_000, tries: 2, ...options }});
+      await call(create).catch((error) => console.log(error.message, asked));
+    }}
+    for (const wrong of [{{ timeoutMs: '1000' }}, {{ tries: '3' }}, {{ reserve: NaN }}]) {{
+      try {{ createCall(wrong); }} catch (error) {{ console.log(error.name); }}
+    }}
+    """
+    ).stdout
+    assert seen.splitlines() == [
+        "gave up 1",
+        "gave up 1",
+        "The operation was aborted 1",
+        *["TypeError"] * 3,
+    ]
+
+
+def test_an_answer_that_is_no_list_of_prices_gives_its_connection_back():
+    seen = node.evaluate(
+        f"""
+    import {{ pricesFrom }} from '{uri("prices.mjs")}';
+    const cancelled = [];
+    const answers = {{
+      'no such': [404, 'none'], text: [200, 'text'], nothing: [200, 'null'],
+      prices: [200, '{{"tea":-1,"mug":1.5,"kettle":0,"pot":"1"}}'],
+    }};
+    for (const [name, [status, text]] of Object.entries(answers)) {{
+      const body = new ReadableStream({{
+        pull(to) {{ to.enqueue(Buffer.from(text)); to.close(); }},
+        cancel() {{ cancelled.push(name); }},
+      }}, {{ highWaterMark: 0 }});
+      const priceOf = pricesFrom('http://x', async () => new Response(body, {{ status }}));
+      await priceOf(['tea', 'mug', 'kettle', 'pot']).then(
+        (prices) => console.log(JSON.stringify([...prices])),
+        (error) => console.log(error.status, error.cause instanceof Error));
+    }}
+    console.log(cancelled.join());
+    """
+    ).stdout
+    assert seen.splitlines() == ["503 true"] * 3 + ['[["kettle",0]]', "no such"]
+
+
 def test_one_failure_is_retried_and_a_caller_who_gives_up_is_obeyed():
     seen = node.evaluate(
         f"""
@@ -980,10 +1305,11 @@ const upstream = createServer((req, res) => {{
 }}).listen(0, '127.0.0.1');
 upstream.unref();
 process.once('SIGTERM', () => upstream.close().closeAllConnections());
-const options = {{ timeoutMs: 200, tries: 2 }};
 const priceOf = (skus) => {{
   answer = {{ 998: 'hang', 997: 404, 996: 503 }}[quantity] ?? 200;
   const url = `http://127.0.0.1:${{upstream.address().port}}`;
+  // short only where it matters, or a busy machine is taken for an outage
+  const options = {{ timeoutMs: answer === 'hang' ? 200 : 10_000, tries: 2 }};
   return pricesFrom(url, createCall(options))(skus);
 }};
 let quantity; // of the order says what the upstream does
@@ -1022,27 +1348,167 @@ def test_the_naive_call_waits_for_a_service_that_hangs(api):
         assert users.ann.get("/health").status_code == 200
 
 
+# --- a client that leaves -----------------------------------------------------------
+
+LEAVING = """
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+const logged = [];
+const logger = { error: (fields, message) => logged.push(message) };
+const authenticate = () => ({ id: 'ann' });
+const listen = async (app) => {
+  const server = createServer(app).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+};
+/** Places an order, and can hang up. */
+const order = (server, key = 'a-1') => {
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
+  const { port } = server.address();
+  const asked = request({ port, method: 'POST', path: '/orders', headers });
+  asked.on('error', () => {}); // of our own hanging up
+  asked.end('{"items":[{"sku":"tea","quantity":1}]}');
+  return asked;
+};
+/** How many orders there are, as the next request finds. */
+const count = async (server) => {
+  const answer = await fetch(`http://127.0.0.1:${server.address().port}/orders`);
+  return (await answer.json()).items.length;
+};
+const end = (server) => server.close().closeAllConnections();
+"""
+
+
+def test_express_goes_on_for_a_client_that_has_left():
+    seen = node.evaluate(
+        f"""
+    import express from 'express';
+    {LEAVING}
+    const app = express();
+    const work = new EventTarget();
+    app.post('/orders', async (req, res) => {{
+      const left = once(res, 'close');
+      work.dispatchEvent(new Event('begun'));
+      await left;
+      res.status(201).json({{ placed: true }});
+      console.log('to its end');
+      end(server);
+    }});
+    const server = await listen(app);
+    const begun = once(work, 'begun');
+    const asked = order(server);
+    await begun;
+    asked.destroy();
+    """
+    ).stdout
+    assert seen.strip() == "to its end"
+
+
+def test_who_hangs_up_while_prices_are_asked_for_ends_that_and_leaves_no_order():
+    seen = node.evaluate(
+        f"""
+    import {{ createApp }} from '{uri("orders.mjs")}';
+    import {{ createCall }} from '{uri("outbound.mjs")}';
+    import {{ pricesFrom }} from '{uri("prices.mjs")}';
+    {LEAVING}
+    let answers = false;
+    const upstream = await listen((req, res) => {{
+      if (answers) res.end('{{"tea":799}}');
+      upstream.emit('asked', res);
+    }});
+    const call = createCall({{ timeoutMs: 60_000 }});
+    const priceOf = pricesFrom(`http://127.0.0.1:${{upstream.address().port}}`, call);
+    const app = createApp({{ authenticate, logger, priceOf }});
+    const server = await listen(app);
+    const first = order(server);
+    const [asked] = await once(upstream, 'asked');
+    first.destroy();
+    await once(asked, 'close'); // the price service is told
+    console.log(await count(server), logged.length);
+    answers = true;
+    const [answer] = await once(order(server), 'response'); // the same key
+    console.log(answer.statusCode, await count(server));
+    [server, upstream].forEach(end);
+    """
+    ).stdout
+    assert seen.splitlines() == ["0 0", "201 1"]
+
+
+def test_work_that_does_not_listen_is_over_before_the_write_and_an_answer_is_no_end():
+    seen = node.evaluate(
+        f"""
+    import {{ createApp }} from '{uri("orders.mjs")}';
+    {LEAVING}
+    const signals = [];
+    let come;
+    let price = new Promise((resolve) => {{ come = resolve; }});
+    const waiting = new EventTarget();
+    const priceOf = async (skus, {{ signal }}) => {{
+      signals.push(signal);
+      waiting.dispatchEvent(new Event('asked'));
+      await price;
+      return new Map([['tea', 799]]);
+    }};
+    const server = await listen(createApp({{ authenticate, logger, priceOf }}));
+    const asked = once(waiting, 'asked');
+    const first = order(server);
+    await asked;
+    first.destroy();
+    await once(signals[0], 'abort');
+    come();
+    console.log(signals[0].reason.status, await count(server), logged.length);
+    const [answer] = await once(order(server), 'response');
+    await once(answer.resume(), 'end');
+    console.log(answer.statusCode, await count(server), signals[1].aborted);
+    end(server);
+    await once(server, 'close');
+    console.log(signals[1].aborted, logged.length);
+    """
+    ).stdout
+    assert seen.splitlines() == ["499 0 0", "201 1 false", "false 0"]
+
+
 # --- together with the limiter ------------------------------------------------------
 
 
-def test_behind_the_limiter_of_its_chapter_the_fourth_request_is_a_429_and_no_order(
-    tmp_path,
-):
-    path = tmp_path / "shop.mjs"
-    path.write_text(
-        f"""
-    import express from '{node.resolve("node_modules/express/index.js").as_uri()}';
-    import {{ createApp as limited }} from '{uri("api.mjs", "rate-limiting")}';
-    import {{ createApp as orders }} from '{uri("orders.mjs")}';
-    {WHO}
-export function createApp({{ signal }}) {{
-  return express()
-    .use(limited({{ limit: 3 }}))
-    .use(orders({{ authenticate, signal }}));
+COMPOSED = """
+import express from '{express}';
+import {{ createApp as limited }} from '{limiter}';
+import {{ crossOrigin }} from '{cors}';
+import {{ createApp as orders }} from '{orders}';
+{who}
+export function createApp({{ origins = ["https://shop.test"], ...deps }}) {{
+  const above = [crossOrigin(origins), limited({{ limit: 3 }})];
+  return express().use({above}).use(orders({{ authenticate, ...deps }}));
 }}
 """
-    )
-    with node.serve(path) as server:
+
+
+@pytest.fixture
+def composed(tmp_path):
+    """Writes the orders below the limiter, and CORS above both; or below the limiter."""
+
+    def write(above: str = "above") -> Path:
+        path = tmp_path / "composed.mjs"
+        path.write_text(
+            COMPOSED.format(
+                express=node.resolve("node_modules/express/index.js").as_uri(),
+                limiter=uri("api.mjs", "rate-limiting"),
+                cors=uri("cors.mjs"),
+                orders=uri("orders.mjs"),
+                who=WHO,
+                above=above,
+            )
+        )
+        return path
+
+    return write
+
+
+def test_behind_the_limiter_of_its_chapter_the_fourth_request_is_a_429_and_no_order(
+    composed,
+):
+    with node.serve(composed()) as server:
         with contextlib.closing(Users(server)) as users:
             first = place(users.ann)
             assert first.status_code == 201
@@ -1128,7 +1594,8 @@ FETCH = """async ([url, options]) => {
   try {
     const answer = await fetch(url, { credentials: 'include', ...options });
     return { status: answer.status, text: await answer.text(),
-             etag: answer.headers.get('ETag') };
+             etag: answer.headers.get('ETag'), limit: answer.headers.get('RateLimit'),
+             after: answer.headers.get('Retry-After') };
   } catch (error) { return { error: error.name }; }
 }"""
 
@@ -1140,9 +1607,9 @@ def visit(named_hosts, tmp_path):
     tls = browser.certificate(tmp_path, "shop.test", "api.shop.test", "evil.test")
 
     @contextlib.contextmanager
-    def serve(snippet: str):
+    def serve(app: str):
         path = tmp_path / "hosts.mjs"
-        path.write_text(HOSTS.format(app=uri(snippet), tls=tls))
+        path.write_text(HOSTS.format(app=app, tls=tls))
         with node.serve(path) as server:
             context = named_hosts()
             page = context.new_page()
@@ -1168,7 +1635,7 @@ def visit(named_hosts, tmp_path):
 
 
 def test_in_a_browser_the_list_of_origins_decides_who_reads(visit):
-    with visit(HARDENED) as (fetch, asked):
+    with visit(uri(HARDENED)) as (fetch, asked):
         assert fetch("shop.test")["status"] == 200
         assert asked() == ["GET"]
         assert fetch("evil.test") == {"error": "TypeError"}  # it reads nothing
@@ -1185,7 +1652,7 @@ def test_in_a_browser_the_list_of_origins_decides_who_reads(visit):
 
 @pytest.mark.claim("rest-apis/cors-protects")
 def test_in_a_browser_a_request_without_preflight_is_executed_all_the_same(visit):
-    with visit(HARDENED) as (fetch, asked):
+    with visit(uri(HARDENED)) as (fetch, asked):
         assert fetch("evil.test") == {"error": "TypeError"}
         assert asked() == ["GET"]  # with Ann's cookie; the answer was thrown away
         plain = {"method": "POST", "body": json.dumps(ORDER)}  # text/plain
@@ -1196,12 +1663,55 @@ def test_in_a_browser_a_request_without_preflight_is_executed_all_the_same(visit
 
 
 def test_in_a_browser_the_naive_api_is_any_sites(visit):
-    with visit(NAIVE) as (fetch, asked):
+    with visit(uri(NAIVE)) as (fetch, asked):
         kind = {"Content-Type": "application/json"}
         post = {"method": "POST", "headers": kind, "body": json.dumps(ORDER)}
         assert fetch("evil.test", **post)["status"] == 201
         assert json.loads(fetch("evil.test")["text"])[0]["customer"] == "ann"
         assert asked() == ["POST", "GET"]
+
+
+@pytest.mark.parametrize(
+    "above", ["above", "above.toReversed()"], ids=["CORS", "limiter"]
+)
+def test_in_a_browser_a_429_can_be_read_if_cors_stands_above_the_limiter(
+    visit, composed, above
+):
+    with visit(composed(above).as_uri()) as (fetch, _):
+        for _ in range(4):  # three are free
+            answer = fetch("shop.test")
+        if above == "above":
+            assert answer["status"] == 429
+            assert answer["limit"].startswith('"3-in-1min"; r=0;')
+            assert int(answer["after"]) > 0
+        else:
+            assert answer == {"error": "TypeError"}
+
+
+@pytest.mark.parametrize(
+    ("above", "left"), [("above", 2), ("above.toReversed()", 0)], ids=["CORS", "limiter"]
+)
+def test_preflights_use_up_the_limit_unless_cors_stands_above_it(composed, above, left):
+    ask = {"Access-Control-Request-Method": "PUT", "Origin": "https://shop.test"}
+    with node.serve(composed(above)) as server, server.client() as client:
+        for _ in range(2):
+            client.options("/orders", headers=ask)
+        limit = client.get("/orders").headers["RateLimit"]
+        assert limit.startswith(f'"3-in-1min"; r={left};')
+
+
+def test_what_is_no_origin_is_refused_when_the_app_is_made():
+    seen = node.evaluate(
+        f"""
+    import {{ createApp }} from '{uri("orders.mjs")}';
+    for (const origins of [['*'], ['null'], ['https://shop.test/'], ['shop.test'],
+        [/shop/], 'https://shop.test', ['https://shop.test', 'https://SHOP.test']]) {{
+      try {{ createApp({{ origins }}); }} catch (error) {{ console.log(error.name); }}
+    }}
+    createApp({{ origins: ['https://shop.test:8443', 'http://localhost:3000'] }});
+    """
+    ).stdout
+    assert seen.split() == ["TypeError"] * 7
 
 
 def test_a_preflight_needs_no_token_and_names_no_stranger(api):
@@ -1219,8 +1729,13 @@ def test_a_preflight_needs_no_token_and_names_no_stranger(api):
             assert answer.status_code == 204
             assert allowed == (origin if origin == "https://shop.test" else None)
             assert "Origin" in answer.headers["Vary"]
-        read = users.ann.get("/orders", headers={"Origin": "https://shop.test"})
-        assert read.headers["Vary"] == "Origin, Authorization"
+        for user in (users.ann, users.nobody):  # also who is refused may read why
+            read = user.get("/orders", headers={"Origin": "https://shop.test"})
+            assert read.headers["Vary"] == "Origin, Authorization"
+            allowed = read.headers["Access-Control-Allow-Origin"]
+            assert allowed == "https://shop.test"
+            shown = read.headers["Access-Control-Expose-Headers"].split(",")
+            assert {"ETag", "Location", "Retry-After", "RateLimit"} <= set(shown)
     with api() as users:  # and with no origins there is none
         answer = users.nobody.options("/orders", headers={**ask, "Origin": "null"})
         assert "Access-Control-Allow-Origin" not in answer.headers
@@ -1294,11 +1809,12 @@ def test_the_document_is_served_and_says_what_a_client_may_send(api):
 
 
 class Relay:
-    """Passes bytes on to a port at once, and the end of a connection late, as a
-    network may: in between, the client believes in a connection that is closed."""
+    """Passes bytes on to a port at once, and the end of a connection only after the
+    client has sent something more, as a slow network may: until then, the client
+    believes in a connection that is closed."""
 
-    def __init__(self, port: int, delay: float = 0.2) -> None:
-        self.target, self.delay = port, delay
+    def __init__(self, port: int) -> None:
+        self.target = port
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.closed = threading.Semaphore(0)  # one for each end that the server sent
@@ -1327,18 +1843,31 @@ class Relay:
                 client, _ = self.listener.accept()
                 server = socket.create_connection(("127.0.0.1", self.target))
                 self.sockets += [client, server]
-                self._start(self._pump, client, server, False)
-                self._start(self._pump, server, client, True)
+                ended, believed = threading.Event(), threading.Event()
+                self._start(self._ask, client, server, ended, believed)
+                self._start(self._answer, server, client, ended, believed)
 
-    def _pump(self, source, sink, from_server: bool) -> None:
+    def _ask(self, client, server, ended, believed) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-        if from_server:
-            self.closed.release()
-            time.sleep(self.delay)
+            while data := client.recv(65536):
+                late = ended.is_set()
+                with contextlib.suppress(OSError):
+                    server.sendall(data)
+                if late:
+                    believed.set()
+        believed.set()  # the client has ended it, too
         with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
+            server.shutdown(socket.SHUT_WR)
+
+    def _answer(self, server, client, ended, believed) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                client.sendall(data)
+        ended.set()
+        self.closed.release()
+        believed.wait(20)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_WR)
 
 
 @contextlib.contextmanager
@@ -1403,7 +1932,7 @@ def test_a_connection_that_the_server_closes_first_loses_every_request_on_its_wa
 def test_nginx_hides_the_race_from_a_get_and_not_from_a_post(nginx_proxy):
     codes = {}
     for method in ("GET", "POST"):
-        with served(200) as server, Relay(server.port, delay=0.8) as relay:
+        with served(200) as server, Relay(server.port) as relay:
             proxy = nginx_proxy(f"http://127.0.0.1:{relay.port}", keepalive=4)
             headers = {"Authorization": "Bearer ann-key"}
             with httpx.Client(base_url=proxy.url, headers=headers) as ann:
@@ -1412,6 +1941,14 @@ def test_nginx_hides_the_race_from_a_get_and_not_from_a_post(nginx_proxy):
                 answer = ann.get("/orders") if method == "GET" else place(ann)
                 codes[method] = answer.status_code
     assert codes == {"GET": 200, "POST": 502}
+
+
+@pytest.mark.parametrize(
+    "env", [{"PORT": ""}, {"KEEP_ALIVE_MS": "75s"}, {"DRAIN_MS": "-1"}, {"DRAIN_MS": ""}]
+)
+def test_a_server_with_a_wrong_number_in_its_environment_does_not_start(env):
+    done = node.run(f"{TOPIC}/server.mjs", env=env, code=1)
+    assert f"Error: {next(iter(env))}: a whole number" in done.stderr
 
 
 def last_on_its_connection(client: httpx.Client) -> bool:

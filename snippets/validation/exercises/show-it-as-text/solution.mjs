@@ -17,6 +17,8 @@ const article = ({ name, text, home }) => `<article title="${encode(name)}">
 
 const anchor = (home) => `<a href="${encode(home)}">home page</a>`;
 
+const MOST = 1000; // entries in memory: the oldest go
+
 export function createApp() {
   const entries = [];
   const app = express();
@@ -32,6 +34,7 @@ export function createApp() {
     );
     if (!texts) return res.sendStatus(400);
     entries.push({ name, text, home });
+    if (entries.length > MOST) entries.shift();
     return res.sendStatus(201);
   });
   app.get('/', (req, res) => res.send(page(entries)));
