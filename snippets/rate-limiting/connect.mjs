@@ -26,6 +26,7 @@ export async function connect({ url, signal, logger = console }) {
     await redis.connect();
   } catch (error) {
     redis.disconnect(); // or it would go on trying
+    signal?.throwIfAborted();
     throw new Error('Redis does not answer', { cause: cause ?? error });
   }
   return redis;

@@ -6,7 +6,8 @@ import { DAY } from 'express-rate-limit';
  * nothing; it only keeps others from using up this device's attempts. All
  * processes must share the `secret`, of 32 bytes or more. */
 export function devicesOf({ secret, account }) {
-  if (Buffer.byteLength(secret) < 32) throw new Error('secret: too short');
+  const bytes = Buffer.byteLength(secret);
+  if (bytes < 32) throw new Error(`secret: ${bytes} bytes, not 32 or more`);
 
   function sign(id, req) {
     const text = `${id} ${account(req)}`; // of no use for another account

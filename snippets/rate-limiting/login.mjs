@@ -2,7 +2,6 @@
 import express from 'express';
 import { MINUTE, rateLimit } from 'express-rate-limit';
 import { randomBytes } from 'node:crypto';
-import { addressed } from './address.mjs';
 import { devicesOf } from './device.mjs';
 import { account, failureLimits } from './failures.mjs';
 import { BoundedStore } from './memory.mjs';
@@ -20,7 +19,6 @@ export function createApp(deps = {}) {
 
   app.post(
     '/login',
-    addressed,
     rateLimit(flood), // before anything is parsed
     express.json({ limit: '1kb' }),
     (req, res, next) => {
