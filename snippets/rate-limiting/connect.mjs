@@ -1,8 +1,8 @@
 // --8<-- [start:connect]
 import { Redis } from 'ioredis';
 
-/** A connected client that fails soon and follows a failover. Rejects if Redis
- * does not answer: a store that is made without it would stay broken. */
+/** A connected client that fails soon and follows a failover. Rejects if
+ * Redis does not answer: a store made without it would stay broken. */
 export async function connect({ url, signal, logger = console }) {
   if (!url) throw new TypeError('no url: ioredis would take localhost');
   signal?.throwIfAborted();

@@ -1,7 +1,7 @@
 // --8<-- [start:counter]
 // Redis runs a script to its end before it looks at another command. The
-// expiry comes first: a crash, or an error, after INCR alone would leave a key
-// for ever.
+// expiry comes first: a crash or an error after INCR would leave a key for
+// ever.
 const COUNT = `
   redis.call('SET', KEYS[1], 0, 'PX', ARGV[1], 'NX')
   return redis.call('INCR', KEYS[1])

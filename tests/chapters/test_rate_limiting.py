@@ -336,6 +336,25 @@ const now = () => time;
 """
 
 
+def test_a_fixed_window_serves_twice_its_limit_at_every_second_boundary():
+    seen = node.evaluate(
+        ALGORITHMS
+        + """
+    const allow = algorithms.fixedWindow({ limit: 100, windowMs: 60_000, now });
+    const bursts = [];
+    for (let window = 1; window <= 6; window += 2) { // and saves up in between
+      let burst = 0; // within a millisecond, around the beginning of a window
+      for (time = 60_000 * window - 1; time <= 60_000 * window; time += 1) {
+        while (allow('attacker')) burst += 1;
+      }
+      bursts.push(burst);
+    }
+    console.log(bursts.join());
+    """
+    ).stdout
+    assert seen == "200,200,200\n"
+
+
 def test_gcra_decides_as_the_token_bucket_does():
     seen = node.evaluate(
         ALGORITHMS
@@ -562,6 +581,20 @@ def test_one_address_has_a_hundred_failures_a_day_for_all_accounts(login):
             for n in range(105)
         ]
     assert sprayed == [401] * 100 + [429] * 5
+
+
+def test_no_limit_sees_stuffing_that_takes_an_address_for_each_account(login):
+    with login("login.mjs", f"proxies: '{ATTACKER}'") as server:
+        with client(server.url) as botnet:
+            codes = [
+                attempt(
+                    botnet,
+                    {"email": f"{n}@shop.test", "password": "leaked elsewhere"},
+                    headers={"X-Forwarded-For": f"203.0.113.{n}"},
+                )
+                for n in range(150)
+            ]
+    assert codes == [401] * 150
 
 
 def test_a_login_that_succeeds_is_not_counted_and_does_not_start_the_count_again(login):
@@ -928,6 +961,40 @@ def test_giving_back_a_count_that_is_gone_leaves_nothing_in_redis(redis_server):
     assert seen == ["2 true", "0 0", "0 0"]
 
 
+@pytest.mark.parametrize(
+    ("policy", "then"),
+    [
+        ("volatile-ttl", ["null 1", "1 0"]),  # evicted: it begins again there
+        ("noeviction", ["3 1", "3 1"]),  # kept, and it goes on in this process
+    ],
+)
+def test_a_flood_evicts_live_counters_by_any_policy_that_evicts(
+    redis_server, policy, then
+):
+    redis_server.command("CONFIG", "SET", "maxmemory", "3mb")
+    redis_server.command("CONFIG", "SET", "maxmemory-policy", policy)
+    seen = connected(
+        redis_server,
+        STORE
+        + """
+    await store.init({ windowMs: 60_000 });
+    for (let i = 0; i < 3; i += 1) await store.increment('ann');
+    const redis = await connect({ url, logger });
+    let full = false; // others have counters for a day
+    for (let n = 0; !full && (await redis.exists('rl:api:ann')); n += 500) {
+      const flood = redis.pipeline();
+      for (let i = n; i < n + 500; i += 1) flood.set(`rl:day:${i}`, 1, 'PX', 86_400_000);
+      full = (await flood.exec()).some(([error]) => error?.message.startsWith('OOM'));
+    }
+    console.log(await redis.get('rl:api:ann'), (await store.increment('ann')).totalHits);
+    console.log(await redis.get('rl:api:ann'), lines.length);
+    redis.disconnect();
+    stop.abort();
+    """,
+    )
+    assert seen == then
+
+
 BOUNDED = """
 import { BoundedStore } from './rate-limiting/memory.mjs';
 const hits = async (store, key) => (await store.increment(key)).totalHits;
@@ -1153,6 +1220,53 @@ def test_a_counter_that_cannot_expire_is_not_begun(redis_server):
     assert seen == ["0"]
 
 
+# --- browsers of another origin ---------------------------------------------------------
+
+ORDERS = """
+import express from '%s';
+import { createApp as limited } from '%s';
+import { crossOrigin } from '%s';
+export function createApp() {
+  const limiter = limited({ limit: 1 });
+  const cors = crossOrigin([%s]);
+  return express().use(%s).get('/orders', (req, res) => res.json([]));
+}
+"""
+ASK = """async (url) => {
+  const plain = {};
+  const preflighted = { headers: { Authorization: 'Bearer of' } };
+  const seen = [];
+  for (const options of [plain, plain, preflighted]) {
+    const answer = await fetch(url, options).catch((error) => error.message);
+    const wait = answer.headers?.get('Retry-After');
+    seen.push(answer.status ? [answer.status, wait !== null] : answer);
+  }
+  return seen;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("order", "seen"),
+    [
+        ("cors, limiter", [[200, False], [429, True], [429, True]]),
+        ("limiter, cors", [[200, False], "Failed to fetch", "Failed to fetch"]),
+    ],
+)
+def test_a_browser_reads_a_refusal_only_if_cors_stands_above_the_limiter(
+    chromium, tmp_path, order, seen
+):
+    files = ("node_modules/express/index.js", f"{TOPIC}/api.mjs", "rest-apis/cors.mjs")
+    uris = [node.resolve(file).as_uri() for file in files]
+    with node.serve(f"{TOPIC}/api.mjs") as shop, contextlib.ExitStack() as stack:
+        (path := tmp_path / "orders.mjs").write_text(
+            ORDERS % (*uris, json.dumps(shop.url), order)
+        )
+        api = stack.enter_context(node.serve(path))
+        page = stack.enter_context(contextlib.closing(chromium.new_page()))
+        page.goto(f"{shop.url}/health")  # any page, of another origin
+        assert page.evaluate(ASK, f"{api.url}/orders") == seen
+
+
 # --- slow clients -------------------------------------------------------------------
 
 
@@ -1165,6 +1279,30 @@ def test_slow_headers_hold_a_server_until_its_checker_comes_round():
         "  the next client is turned away",
         "and the checker: 50 of 50 ended, 0 seen by the app,",
         "  the next client is served",
+    ]
+
+
+@pytest.mark.claim("rate-limiting/headers-timeout-stops-slowloris")
+def test_slow_headers_are_ended_late_when_the_checker_comes_round():
+    seen = node.evaluate(
+        """
+    import { createServer } from 'node:http';
+    import { connect } from 'node:net';
+    console.log(createServer().connectionsCheckingInterval);
+    const times = { headersTimeout: 200, connectionsCheckingInterval: 2000 };
+    const server = createServer(times).listen(0, '127.0.0.1', () => {
+      setTimeout(() => console.log('still open'), 1000);
+      const slow = connect(server.address().port, '127.0.0.1');
+      slow.write('GET / HTTP/1.1\\r\\nX-Slow: ');
+      slow.on('data', (answer) => console.log(`${answer}`.split('\\r')[0]));
+      slow.on('close', () => server.close());
+    });
+    """
+    ).stdout
+    assert seen.splitlines() == [
+        "30000",
+        "still open",
+        "HTTP/1.1 408 Request Timeout",
     ]
 
 
