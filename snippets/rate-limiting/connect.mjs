@@ -15,10 +15,10 @@ export async function connect({ url, signal, logger = console }) {
     // The primary has become a replica: the address may lead elsewhere now.
     reconnectOnError: ({ message }) => /READONLY|MASTERDOWN/.test(message),
   });
-  let cause;
+  let reason;
   redis.on('error', (error) => {
     delete error.command; // where AUTH fails, it holds the password
-    cause = error;
+    reason = error;
     logger.error({ error }, 'Redis');
   });
   signal?.addEventListener('abort', () => redis.disconnect());
@@ -27,7 +27,7 @@ export async function connect({ url, signal, logger = console }) {
   } catch (error) {
     redis.disconnect(); // or it would go on trying
     signal?.throwIfAborted();
-    throw new Error('Redis does not answer', { cause: cause ?? error });
+    throw reason ?? error; // which only says that it is closed
   }
   return redis;
 }

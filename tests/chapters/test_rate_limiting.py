@@ -894,7 +894,8 @@ def test_a_silent_redis_costs_a_deadline_then_its_connection_then_nothing(redis_
     process.kill(pid, 'SIGSTOP');
     console.log(await redis.incr('ann').catch(said));
     await new Promise((resolve) => redis.once('close', resolve)); // by us: Redis sleeps
-    console.log(await redis.incr('ann').catch(said));
+    const refused = redis.incr('ann').catch((error) => `at once: ${error.name}`);
+    console.log(await Promise.race([refused, new Promise(setImmediate)]));
     process.kill(pid, 'SIGCONT');
     await new Promise((resolve) => redis.once('ready', resolve));
     console.log(await redis.get('ann'));
@@ -903,7 +904,7 @@ def test_a_silent_redis_costs_a_deadline_then_its_connection_then_nothing(redis_
     )
     assert seen == [
         "Command timed out",
-        "Stream isn't writeable and enableOfflineQueue options is false",
+        "at once: Error",
         "1",  # done once, late; it was not sent again
     ]
 
@@ -915,12 +916,12 @@ def test_a_wrong_password_for_redis_is_an_error_and_in_no_log(redis_server):
         """
     const wrong = url.replace('//', '//:hunter2@');
     const error = await connect({ url: wrong, logger }).catch((reason) => reason);
-    console.log(error.message, '|', error.cause.message.split(' ')[0]);
+    console.log(error.message.split(' ')[0]);
     const { inspect } = await import('node:util');
     console.log(lines.length, inspect([error, lines], { depth: 9 }).includes('hunter2'));
     """,
     )
-    assert seen == ["Redis does not answer | WRONGPASS", "1 false"]
+    assert seen == ["WRONGPASS", "1 false"]
 
 
 def test_a_client_of_redis_needs_an_address_and_nobody_who_has_hung_up(redis_server):
@@ -1223,7 +1224,7 @@ def test_what_would_count_wrongly_is_an_error_when_it_is_made(made, said):
         ("LIMIT", "", "limit: must be a number above 0, not 0"),
         ("WORKERS", "two", "WORKERS: must be a number above 0, not NaN"),
         ("PROXIES", "10.0.0.5", "SyntaxError"),  # JSON has it in quotes
-        ("REDIS_URL", "redis://127.0.0.1:1", "Redis does not answer"),
+        ("REDIS_URL", "redis://127.0.0.1:1", "ECONNREFUSED"),
     ],
 )
 def test_workers_that_cannot_start_end_all_of_it_with_an_error(name, value, said):
