@@ -3,7 +3,8 @@ import { Redis } from 'ioredis';
 
 /** A connected client that fails soon and follows a failover. Rejects if
  * Redis does not answer: a store made without it would stay broken. */
-export async function connect({ url, signal, logger = console }) {
+export async function connect(options) {
+  const { url, signal, logger = console, tries = 3 } = options;
   if (!url) throw new TypeError('no url: ioredis would take localhost');
   signal?.throwIfAborted();
   const redis = new Redis(url, {
@@ -27,6 +28,9 @@ export async function connect({ url, signal, logger = console }) {
   } catch (error) {
     redis.disconnect(); // or it would go on trying
     signal?.throwIfAborted();
+    // a process that starts may stall for longer than it waits
+    const late = /Command timed out|Socket timeout/.test(reason?.message);
+    if (late && tries > 1) return connect({ ...options, tries: tries - 1 });
     throw reason ?? error; // which only says that it is closed
   }
   return redis;

@@ -944,6 +944,28 @@ def test_a_client_of_redis_needs_an_address_and_nobody_who_has_hung_up(redis_ser
     ]
 
 
+def test_a_start_that_stalls_tries_again_and_not_for_ever(redis_server):
+    seen = connected(
+        redis_server,
+        """
+    let silent = true;
+    process.kill(pid, 'SIGSTOP');
+    const wake = { error: () => { if (silent) process.kill(pid, 'SIGCONT'); } };
+    const redis = await connect({ url, logger: wake }); // wakes up at the first complaint
+    console.log(await redis.ping());
+    redis.disconnect();
+    silent = false;
+    process.kill(pid, 'SIGSTOP');
+    console.log(await connect({ url, logger: wake }).catch(said));
+    process.kill(pid, 'SIGCONT');
+    """,
+    )
+    assert seen == [
+        "PONG",
+        "Socket timeout. Expecting data, but didn't receive any in 1000ms.",
+    ]
+
+
 STORE = """
 import { stores } from './rate-limiting/shared.mjs';
 const stop = new AbortController();
@@ -1011,11 +1033,12 @@ def test_a_flood_evicts_live_counters_by_any_policy_that_evicts(
     redis_server.command("CONFIG", "SET", "maxmemory-policy", policy)
     seen = connected(
         redis_server,
-        STORE
+        "import { Redis } from 'ioredis';\n"
+        + STORE
         + """
     await store.init({ windowMs: 60_000 });
     for (let i = 0; i < 3; i += 1) await store.increment('ann');
-    const redis = await connect({ url, logger });
+    const redis = new Redis(url); // which waits as long as it takes
     let full = false; // others have counters for a day
     for (let n = 0; !full && (await redis.exists('rl:api:ann')); n += 500) {
       const flood = redis.pipeline();
