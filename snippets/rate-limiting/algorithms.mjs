@@ -1,8 +1,10 @@
 // Each gives a function: may this key go on now? `now` is a clock in ms.
+import { positive } from './positive.mjs';
 
 // --8<-- [start:fixed-window]
 /** One counter a key, which starts again with each window. */
 export function fixedWindow({ limit, windowMs, now = Date.now }) {
+  positive({ limit, windowMs });
   const counters = new Map();
   return (key) => {
     const window = Math.floor(now() / windowMs);
@@ -18,6 +20,7 @@ export function fixedWindow({ limit, windowMs, now = Date.now }) {
 /** The time of each request that was let through: exact, `limit` numbers a
  * key. */
 export function slidingLog({ limit, windowMs, now = Date.now }) {
+  positive({ limit, windowMs });
   const logs = new Map();
   return (key) => {
     const since = now() - windowMs;
@@ -34,6 +37,7 @@ export function slidingLog({ limit, windowMs, now = Date.now }) {
 /** Two counters a key: the last window's counts for the share of it that the
  * sliding window still covers, as if its requests had come evenly. */
 export function slidingCounter({ limit, windowMs, now = Date.now }) {
+  positive({ limit, windowMs });
   const counters = new Map();
   return (key) => {
     const window = Math.floor(now() / windowMs);
@@ -55,8 +59,10 @@ export function slidingCounter({ limit, windowMs, now = Date.now }) {
 /** `burst` tokens at most, `limit` new ones a window; `cost` are taken. */
 export function tokenBucket(options) {
   const { limit, windowMs, burst = limit, now = Date.now } = options;
+  positive({ limit, windowMs, burst });
   const buckets = new Map();
   return (key, cost = 1) => {
+    positive({ cost }); // a negative one would fill the bucket
     const { tokens, at } = buckets.get(key) ?? { tokens: burst, at: now() };
     const refilled = tokens + ((now() - at) * limit) / windowMs;
     const available = Math.min(burst, refilled);
@@ -71,9 +77,11 @@ export function tokenBucket(options) {
 /** The same bucket in one number a key: when it would be full again. */
 export function gcra(options) {
   const { limit, windowMs, burst = limit, now = Date.now } = options;
+  positive({ limit, windowMs, burst });
   const each = windowMs / limit; // ms that one request costs
   const fullAt = new Map();
   return (key, cost = 1) => {
+    positive({ cost });
     const full = Math.max(fullAt.get(key) ?? 0, now()) + cost * each;
     if (full - now() > burst * each + 0.001) return false; // ms, for rounding
     fullAt.set(key, full);

@@ -1,22 +1,26 @@
 // --8<-- [start:api]
 import express from 'express';
 import { rateLimit } from 'express-rate-limit';
+import { addressed } from './address.mjs';
+import { BoundedStore } from './memory.mjs';
+import { positive } from './positive.mjs';
 
 const tea = { sku: 'tea', name: 'Green tea', priceCents: 799, stock: 12 };
 const inMemory = { list: async () => [tea] };
 
 /** `proxies`: the addresses of your own proxies, or false if there are none.
- * `store(name)`: a store for one limiter, see shared.mjs; undefined means
- * memory, and then each process counts alone. */
+ * `store(name)`: one limiter's store, see shared.mjs; memory by default. */
 export function createApp(deps = {}) {
-  const { proxies = false, store = () => undefined, limit = 100 } = deps;
-  const { products = inMemory } = deps;
+  const { proxies = false, store = () => new BoundedStore() } = deps;
+  const { products = inMemory, limit = 100 } = deps;
+  positive({ limit });
   const app = express();
   app.set('trust proxy', proxies);
   // above the limiter, so that probes are neither counted nor refused
   app.get('/health', (req, res) => res.json({ ok: true }));
 
   app.use(
+    addressed,
     rateLimit({
       windowMs: 60_000,
       limit,

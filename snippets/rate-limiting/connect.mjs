@@ -1,22 +1,37 @@
 // --8<-- [start:connect]
 import { Redis } from 'ioredis';
 
-/** A connected client that fails soon. Rejects if Redis does not answer: a
- * store that is made without it would stay broken. */
-export async function connect({ url, signal, logger = console }) {
+/** A connected client that fails soon and follows a failover. Rejects if
+ * Redis does not answer: a store made without it would stay broken. */
+export async function connect(options) {
+  const { url, signal, logger = console, tries = 3 } = options;
+  if (!url) throw new TypeError('no url: ioredis would take localhost');
+  signal?.throwIfAborted();
   const redis = new Redis(url, {
     lazyConnect: true,
     enableOfflineQueue: false, // the default keeps requests waiting
-    maxRetriesPerRequest: 0,
+    maxRetriesPerRequest: 0, // and sends again what may have been done
     commandTimeout: 250, // ms, for a Redis that is there and silent
+    socketTimeout: 1000, // ms of that: then it tries a new connection
+    // The primary has become a replica: the address may lead elsewhere now.
+    reconnectOnError: ({ message }) => /READONLY|MASTERDOWN/.test(message),
   });
-  redis.on('error', (error) => logger.error({ error }, 'Redis'));
+  let reason;
+  redis.on('error', (error) => {
+    delete error.command; // where AUTH fails, it holds the password
+    reason = error;
+    logger.error({ error }, 'Redis');
+  });
   signal?.addEventListener('abort', () => redis.disconnect());
   try {
     await redis.connect();
   } catch (error) {
     redis.disconnect(); // or it would go on trying
-    throw error;
+    signal?.throwIfAborted();
+    // a process that starts may stall for longer than it waits
+    const late = /Command timed out|Socket timeout/.test(reason?.message);
+    if (late && tries > 1) return connect({ ...options, tries: tries - 1 });
+    throw reason ?? error; // which only says that it is closed
   }
   return redis;
 }

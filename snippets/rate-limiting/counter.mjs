@@ -1,10 +1,10 @@
 // --8<-- [start:counter]
 // Redis runs a script to its end before it looks at another command. The
-// expiry is in it too: a crash after INCR alone would leave a key for ever.
+// expiry comes first: a crash or an error after INCR would leave a key for
+// ever.
 const COUNT = `
-  local used = redis.call('INCR', KEYS[1])
-  if used == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-  return used
+  redis.call('SET', KEYS[1], 0, 'PX', ARGV[1], 'NX')
+  return redis.call('INCR', KEYS[1])
 `;
 
 /** May this key go on? */

@@ -4,8 +4,11 @@ import { DAY } from 'express-rate-limit';
 
 /** A cookie that says: this account has logged in from here before. It opens
  * nothing; it only keeps others from using up this device's attempts. All
- * processes must share the `secret`. */
+ * processes must share the `secret`, of 32 bytes or more. */
 export function devicesOf({ secret, account }) {
+  const bytes = Buffer.byteLength(secret);
+  if (bytes < 32) throw new Error(`secret: ${bytes} bytes, not 32 or more`);
+
   function sign(id, req) {
     const text = `${id} ${account(req)}`; // of no use for another account
     return createHmac('sha256', secret).update(text).digest('base64url');
@@ -24,6 +27,7 @@ export function devicesOf({ secret, account }) {
     const [, id, given] = cookie.exec(req.headers.cookie ?? '') ?? [];
     if (!id) return null;
     const right = Buffer.from(sign(id, req));
+    // In constant time, which no test of ours can see from outside.
     return timingSafeEqual(Buffer.from(given), right) ? id : null;
   }
   return { remember, known };

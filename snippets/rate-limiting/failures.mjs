@@ -4,7 +4,7 @@ import { DAY, HOUR, MINUTE } from 'express-rate-limit';
 import { ipKeyGenerator, rateLimit } from 'express-rate-limit';
 
 export const account = (req) => req.body.email.trim().toLowerCase();
-const address = (req) => ipKeyGenerator(req.ip);
+const address = (req) => ipKeyGenerator(req.ip ?? '::');
 const sha256 = (text) =>
   createHash('sha256').update(text).digest('base64url');
 

@@ -4,12 +4,13 @@ import { MINUTE, rateLimit } from 'express-rate-limit';
 import { randomBytes } from 'node:crypto';
 import { devicesOf } from './device.mjs';
 import { account, failureLimits } from './failures.mjs';
+import { BoundedStore } from './memory.mjs';
 import { passwordsOf } from './passwords.mjs';
 
 export function createApp(deps = {}) {
   const { users = new Map(), N, check = passwordsOf({ users, N }) } = deps;
   const { secret = randomBytes(32), proxies = false } = deps;
-  const { store = () => undefined } = deps; // see shared.mjs
+  const { store = () => new BoundedStore() } = deps; // see shared.mjs
   const { remember, known } = devicesOf({ secret, account });
   // wide, since all behind one address share it
   const flood = { windowMs: MINUTE, limit: 300, store: store('flood') };

@@ -1,17 +1,30 @@
 // --8<-- [start:stores]
-import { MemoryStore } from 'express-rate-limit';
 import { RedisStore } from 'rate-limit-redis';
 import { connect } from './connect.mjs';
+import { BoundedStore } from './memory.mjs';
 
 /** Gives `store(name)`: in Redis if there is a `url`, else in memory. */
 export async function stores({ url, signal, logger = console } = {}) {
-  if (!url) return () => new MemoryStore();
+  if (!url) return () => new BoundedStore();
   const redis = await connect({ url, signal, logger });
   const sendCommand = (...args) => redis.call(...args);
   return (name) => {
-    const shared = new RedisStore({ prefix: `rl:${name}:`, sendCommand });
+    const shared = new SharedStore({ prefix: `rl:${name}:`, sendCommand });
     return new Fallback(shared, logger);
   };
+}
+
+// DECR alone would make a key that is gone anew, and it would never expire.
+const GIVE_BACK = `
+  if tonumber(redis.call('GET', KEYS[1]) or 0) > 0 then
+    redis.call('DECR', KEYS[1])
+  end`;
+
+class SharedStore extends RedisStore {
+  decrement(key) {
+    const command = ['EVAL', GIVE_BACK, '1', this.prefixKey(key)];
+    return this.sendCommand({ command });
+  }
 }
 // --8<-- [end:stores]
 
@@ -21,8 +34,10 @@ export async function stores({ url, signal, logger = console } = {}) {
 class Fallback {
   #shared;
   #logger;
+  #options;
+  #loaded;
   #away = false;
-  #local = new MemoryStore();
+  #local = new BoundedStore();
 
   constructor(shared, logger) {
     this.#shared = shared;
@@ -30,9 +45,10 @@ class Fallback {
     this.prefix = shared.prefix; // tells the limiters' keys apart
   }
 
-  async init(options) {
+  init(options) {
+    this.#options = options;
     this.#local.init(options);
-    await this.#shared.init(options);
+    return (this.#loaded = this.#shared.init(options));
   }
 
   increment = (key) => this.#either('increment', key);
@@ -41,10 +57,12 @@ class Fallback {
 
   async #either(method, key) {
     try {
+      await (this.#loaded ??= this.#shared.init(this.#options));
       const answer = await this.#shared[method](key);
       this.#away = false;
       return answer;
     } catch (error) {
+      this.#loaded = undefined; // it would keep a script that did not load
       if (!this.#away) this.#logger.error({ error }, 'counting limits here');
       this.#away = true; // says so once an outage, not once a request
       return this.#local[method](key);

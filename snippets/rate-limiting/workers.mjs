@@ -2,6 +2,7 @@
 // --8<-- [start:workers]
 import cluster from 'node:cluster';
 import { createApp } from './api.mjs';
+import { positive } from './positive.mjs';
 import { stores } from './shared.mjs';
 import { serverOf } from './slow.mjs';
 
@@ -9,20 +10,26 @@ const { WORKERS = '2', REDIS_URL, PROXIES = 'false', LIMIT } = process.env;
 
 async function work() {
   const stop = new AbortController();
+  process.once('disconnect', () => stop.abort());
+  process.once('SIGTERM', () => {}); // the primary says when
   const store = await stores({ url: REDIS_URL, signal: stop.signal });
   const proxies = JSON.parse(PROXIES);
   const app = createApp({ store, proxies, limit: Number(LIMIT ?? 100) });
   serverOf(app).listen(Number(process.env.PORT ?? 3000), '127.0.0.1');
-  process.once('disconnect', () => stop.abort());
-  process.once('SIGTERM', () => {}); // the primary says when
 }
 
 function lead() {
+  positive({ WORKERS: Number(WORKERS) });
   let listening = 0;
   cluster.on('listening', (worker, { port }) => {
     listening += 1;
-    if (listening !== Number(WORKERS)) return;
+    if (listening < Number(WORKERS)) return;
     console.log(`listening on http://127.0.0.1:${port}`);
+  });
+  cluster.on('exit', (worker) => {
+    if (worker.exitedAfterDisconnect) return;
+    process.exitCode = 1; // nobody asked it to: all end, with an error
+    cluster.disconnect();
   });
   for (let i = 0; i < Number(WORKERS); i += 1) cluster.fork();
   process.once('SIGTERM', () => cluster.disconnect());
