@@ -1,14 +1,20 @@
 // --8<-- [start:memory]
+import { demandNumbers } from './demand.mjs';
 import { away } from './unavailable.mjs';
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** Sessions in this process, which never forgets an old one: for trials.
- * `life` in ms, whatever is done in between. */
-export function memoryStore({ life = 30 * DAY } = {}) {
-  const sessions = new Map();
+/** Sessions in this process, for trials. `life` in ms, whatever is done in
+ * between; beyond `most` the oldest session ends. */
+export function memoryStore({ life = 30 * DAY, most = 100_000 } = {}) {
+  demandNumbers({ life, most }, 1);
+  const sessions = new Map(); // oldest first
   return {
     async start(sid, user, now) {
+      for (const [old, { until }] of sessions) {
+        if (until > now && sessions.size < most) break;
+        sessions.delete(old);
+      }
       sessions.set(sid, { user, due: 0, at: now, until: now + life });
     },
     /** Token `n` is presented: 'next' if it was due; 'again' if the one
@@ -54,6 +60,7 @@ return {'reused', user}`;
 /** The same in Redis, where a script runs to its end: no two tabs, processes
  * or thieves can both be told 'next'. */
 export function redisStore(redis, { life = 30 * DAY } = {}) {
+  demandNumbers({ life }, 1);
   const key = (sid) => `session:${sid}`;
   return {
     async start(sid, user, now) {

@@ -17,8 +17,20 @@ NAMES = {
     "JWT_ISSUER": "https://auth.shop.test",
     "JWT_AUDIENCE": "https://api.shop.test",
 }
-SECRET = base64.urlsafe_b64encode(bytes(range(3, 35))).decode().rstrip("=")
-ENV = {**NAMES, "JWT_SECRET": SECRET, "ORIGINS": ORIGIN}
+
+
+def secret_of(first: int) -> str:
+    """A secret as the configuration wants it: 32 bytes in base64url."""
+    return base64.urlsafe_b64encode(bytes(range(first, first + 32))).decode().rstrip("=")
+
+
+SECRET, NEXT_SECRET, REFRESH_SECRET = secret_of(3), secret_of(60), secret_of(150)
+ENV = {
+    **NAMES,
+    "JWT_SECRET": SECRET,
+    "REFRESH_SECRET": REFRESH_SECRET,
+    "ORIGINS": ORIGIN,
+}
 ACCESS, REFRESH = "__Host-access", "__Host-refresh"
 
 
@@ -281,22 +293,121 @@ def test_an_audience_pattern_without_anchors_matches_somebody_elses_host():
     assert seen.split() == ["true", "false", "false", "true", "true"]
 
 
+MADE = """
+import * as jose from './jwt/jose.mjs';
+import * as ours from './jwt/tokens.mjs';
+import { createVerifier } from './jwt/verify.mjs';
+import { createKeys } from './jwt/keys.mjs';
+import { createKeyRing } from './jwt/ring.mjs';
+import { createRevocations } from './jwt/revocations.mjs';
+import { createSessions } from './jwt/refresh.mjs';
+import { memoryStore, redisStore } from './jwt/stores.mjs';
+const names = { issuer: 'https://auth.shop.test', audience: 'https://api.shop.test' };
+const whole = { ...names, keys: new Map(), algorithms: ['HS256'], key: {}, store: {},
+  secret: Buffer.alloc(32, 'for a test'), url: 'http://127.0.0.1/jwks', redis: {},
+  ahead: 1, lifetime: 300 };
+const FACTORIES = { verify: createVerifier, joseVerify: jose.createVerifier,
+  issue: ours.createTokens, joseIssue: jose.createTokens, keys: createKeys,
+  ring: createKeyRing, revocations: createRevocations, sessions: createSessions,
+  memory: memoryStore, redis: (deps) => redisStore({}, deps) };
+function made(name, change) {
+  try { FACTORIES[name]({ ...whole, ...change }); return 'made'; }
+  catch (error) { return error.message; }
+}
+"""
+
+
 def test_a_verifier_cannot_be_made_without_what_it_is_to_check():
     seen = node.evaluate(
-        """
-    import { createVerifier as jose } from './jwt/jose.mjs';
-    import { createVerifier as hardened } from './jwt/verify.mjs';
-    const whole = { keys: new Map(), issuer: 'a', audience: 'b', algorithms: ['HS256'] };
-    for (const create of [hardened, jose]) {
-      for (const change of [{}, { issuer: '' }, { audience: undefined }, { algorithms: [] }]) {
-        try { create({ ...whole, ...change }); console.log('made'); }
-        catch (error) { console.log(error.message.includes('what is not set passes')); }
-      }
+        MADE
+        + """
+    const url = new URL(names.issuer);
+    const changes = [{ issuer: '' }, { issuer: url }, { audience: undefined },
+      { audience: /api/ }, { audience: url }];
+    for (const name of ['verify', 'joseVerify', 'issue', 'joseIssue']) {
+      console.log(made(name, {}), changes.every((change) =>
+        made(name, change).endsWith('so it would not be checked')));
     }
+    for (const algorithms of [undefined, [], 'HS256']) {
+      console.log(made('joseVerify', { algorithms }));
+    }
+    // jsonwebtoken's takes the algorithm from the key, so it needs no list
+    console.log(made('verify', { algorithms: [] }), made('verify', { keys: {} }));
+    """
+    ).stdout.splitlines()
+    assert seen[:4] == ["made true"] * 4
+    assert seen[4:7] == ["algorithms: not a list, so they would not be checked"] * 3
+    assert seen[7] == "made keys: not a Map"
+
+
+def test_jsonwebtoken_checks_no_issuer_that_is_a_url_object():
+    seen = node.evaluate(
+        LIBRARIES
+        + """
+    const issuer = new URL('https://auth.shop.test');
+    const token = jwt.sign({ iss: 'https://evil.test' }, 'a');
+    console.log(jwt.verify(token, 'a', { algorithms: ['HS256'], issuer }).iss);
+    console.log(await said(async () =>
+      jwt.verify(token, 'a', { algorithms: ['HS256'], issuer: issuer.href })));
+    """
+    ).stdout.splitlines()
+    assert seen[0] == "https://evil.test" and "jwt issuer invalid" in seen[1]
+
+
+@pytest.mark.claim("jwt/expires-in-is-in-seconds")
+def test_a_leeway_that_is_a_text_takes_a_token_that_expired_a_year_ago():
+    seen = node.evaluate(
+        LIBRARIES
+        + """
+    const iat = Math.floor(Date.now() / 1000) - 365 * 86_400;
+    const token = jwt.sign({ sub: 'ann', iat }, 'a', { expiresIn: 300 });
+    for (const leeway of [5, '5']) {
+      console.log(await said(async () => jwt.verify(token, 'a',
+        { algorithms: ['HS256'], maxAge: 300, clockTolerance: leeway }).sub));
+    }
+    console.log(await said(() => jose.jwtVerify(token, bytes('a'), { clockTolerance: '5' })));
     """
     ).stdout
-    # jsonwebtoken's takes the algorithm from the key, so it needs no list
-    assert seen.split() == ["made", "true", "true", "made", "made", *["true"] * 3]
+    assert seen.splitlines() == [
+        "TokenExpiredError jwt expired", "ann", "TypeError Invalid time period format",
+    ]  # fmt: skip
+
+
+# factory -> its numbers, each with the least that makes sense
+NUMBERS = {
+    "verify": {"lifetime": 1, "leeway": 0},
+    "joseVerify": {"lifetime": 1, "leeway": 0},
+    "issue": {"lifetime": 1},
+    "joseIssue": {"lifetime": 1},
+    "keys": {"cooldown": 0, "maxAge": 0, "timeout": 1},
+    "ring": {"ahead": 0, "lifetime": 1},
+    "revocations": {"lifetime": 1, "leeway": 0},
+    "sessions": {"grace": 0},
+    "memory": {"life": 1, "most": 1},
+    "redis": {"life": 1},
+}
+
+
+@pytest.mark.claim("jwt/expires-in-is-in-seconds")
+def test_nothing_can_be_made_with_a_text_where_it_counts():
+    seen = node.evaluate(
+        MADE
+        + f"""
+    const numbers = {json.dumps(NUMBERS)};
+    for (const [name, options] of Object.entries(numbers)) {{
+      for (const [option, least] of Object.entries(options)) {{
+        const wrong = ['5', '300', '', null, NaN, Infinity, least - 1, least + 0.5, [300]];
+        for (const value of wrong) {{
+          const said = made(name, {{ [option]: value }});
+          if (!said.startsWith(`${{option}}: not a whole number, ${{least}} or more`))
+            console.log(name, option, value, said);
+        }}
+        console.log(made(name, {{ [option]: least }}));
+      }}
+    }}
+    """
+    ).stdout
+    assert seen.splitlines() == ["made"] * sum(map(len, NUMBERS.values()))
 
 
 def test_a_payload_that_is_a_text_has_a_subject_of_sorts():
@@ -374,6 +485,29 @@ def test_a_clock_that_is_some_seconds_off_needs_leeway_both_ways():
     assert seen.splitlines() == ["0 001100", "5 011110"] * 2
 
 
+@pytest.mark.claim("jwt/verify-checks-everything")
+def test_the_age_of_a_token_from_1970_is_not_counted_from_now():
+    seen = node.evaluate(
+        """
+    import jwt from 'jsonwebtoken';
+    import { createSecretKey, randomBytes } from 'node:crypto';
+    import { kitOf } from './jwt/forgeries.mjs';
+    import { createVerifier as jose, fromMap } from './jwt/jose.mjs';
+    import { createVerifier as hardened } from './jwt/verify.mjs';
+    const secret = createSecretKey(randomBytes(32));
+    const key = { kid: 'main', alg: 'HS256', private: secret, public: secret };
+    const ours = { issuer: 'https://auth.shop.test', audience: 'https://api.shop.test' };
+    const keys = new Map([[key.kid, key]]);
+    const at = Math.floor(Date.now() / 1000);
+    const token = kitOf(key, { ...ours, at }).token({}, { iat: 0, exp: at + 31_536_000 });
+    const alone = jwt.verify(token, secret, { algorithms: ['HS256'], maxAge: 300 });
+    const withJose = jose({ ...ours, keys: fromMap(keys), algorithms: ['HS256'] });
+    console.log(alone.sub, hardened({ ...ours, keys })(token), await withJose(token));
+    """
+    ).stdout
+    assert seen == "cus_ann null null\n"
+
+
 # --- the secret ---------------------------------------------------------------------
 
 
@@ -400,11 +534,26 @@ def test_a_shop_that_was_given_no_users_lets_nobody_in():
 @pytest.mark.parametrize(
     ("env", "missing"),
     [
-        ({"JWT_SECRET": "changeme-changeme-changeme-changeme"}, None),
+        ({"JWT_SECRET": "changeme-changeme-changeme-changeme"}, "JWT_SECRET"),
         ({"JWT_SECRET": "correct horse battery staple, and more of it"}, "base64url"),
         ({"JWT_SECRET": SECRET[:40]}, "32 bytes"),
         ({"JWT_SECRET": "A" * 43}, "repeats"),
+        ({"JWT_SECRET": f"{SECRET},{SECRET[:40]}"}, "32 bytes"),
+        ({"JWT_SECRET": f"{SECRET},"}, "32 bytes"),
+        ({"REFRESH_SECRET": ""}, "REFRESH_SECRET: not 32 bytes"),
+        ({"REFRESH_SECRET": "A" * 43}, "REFRESH_SECRET: repeats"),
+        ({"REFRESH_SECRET": SECRET}, "REFRESH_SECRET: must not be in JWT_SECRET"),
+        (
+            {"JWT_SECRET": f"{NEXT_SECRET},{SECRET}", "REFRESH_SECRET": SECRET},
+            "REFRESH_SECRET: must not be in JWT_SECRET",
+        ),
+        ({"JWT_ISSUER": ""}, "JWT_ISSUER"),
         ({"JWT_AUDIENCE": "shop"}, "JWT_AUDIENCE"),
+        ({"ORIGINS": ""}, "ORIGINS"),
+        ({"ORIGINS": "shop.test"}, "ORIGINS"),
+        ({"ORIGINS": f"{ORIGIN}/"}, "ORIGINS"),  # no browser sends the slash
+        ({"ORIGINS": f"{ORIGIN}, https://www.shop.test"}, "ORIGINS"),
+        ({"ORIGINS": f"{ORIGIN},https://www.shop.test"}, None),
         ({}, None),
     ],
 )
@@ -413,13 +562,11 @@ def test_the_configuration_names_what_is_wrong(env, missing):
         f"""
     import {{ readConfig }} from './jwt/config.mjs';
     try {{
-      const {{ key, issuer }} = readConfig({json.dumps({**ENV, **env})});
+      const {{ keys: [key], issuer }} = readConfig({json.dumps({**ENV, **env})});
       console.log(key.alg, issuer);
     }} catch (error) {{ console.log(error.message); }}
     """
     ).stdout
-    if env and missing is None:
-        missing = "JWT_SECRET"
     assert (missing in seen) if missing else seen == "HS256 https://auth.shop.test\n"
 
 
@@ -469,6 +616,63 @@ def test_broken_tokens_are_500_in_the_naive_app_and_401_in_the_other(
             seen.add(c.get("/me", headers=headers).status_code)
         seen.add(c.get("/me").status_code)
     assert seen == codes
+
+
+WHO_LISTENS = """
+import { createSecretKey, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createTokens } from './jwt/tokens.mjs';
+import { createVerifier as jose, fromMap } from './jwt/jose.mjs';
+import { createVerifier as hardened } from './jwt/verify.mjs';
+const secret = createSecretKey(randomBytes(32));
+const key = { kid: 'main', alg: 'HS256', private: secret, public: secret };
+const keys = new Map([[key.kid, key]]);
+const names = { issuer: 'https://auth.shop.test', audience: 'https://api.shop.test' };
+const VERIFIERS = { hardened: (deps) => hardened({ ...names, keys, ...deps }),
+  jose: (deps) =>
+    jose({ ...names, keys: fromMap(keys), algorithms: ['HS256'], ...deps }) };
+const good = createTokens({ ...names, key })({ id: 'cus_ann', sid: 's-1' });
+const past = () => Date.now() - 1e9;
+const expired = createTokens({ ...names, key, now: past })({ id: 'cus_ann' });
+const nobody = createTokens({ ...names, key })({ id: '' });
+"""
+
+
+def test_a_listener_for_refusals_that_fails_changes_no_answer_and_ends_nothing():
+    done = node.evaluate(
+        WHO_LISTENS
+        + """
+    const away = () => { throw new Error('the log is away'); };
+    const never = () => new Promise(() => {});
+    for (const create of Object.values(VERIFIERS)) {
+      for (const refused of [away, async () => away(), never]) {
+        const verify = create({ refused });
+        const seen = [];
+        for (const token of ['x', expired, good]) seen.push((await verify(token))?.sub);
+        console.log(seen.join());
+      }
+    }
+    await sleep(0); // a rejection that nobody handles would have ended the process
+    """
+    )
+    assert done.stdout.splitlines() == [",,cus_ann"] * 6
+    # two tokens, two verifiers, a listener that throws and one that rejects
+    assert done.stderr.count("a listener failed Error: the log is away") == 8
+
+
+def test_every_refusal_is_told_with_its_reason():
+    seen = node.evaluate(
+        WHO_LISTENS
+        + """
+    for (const create of Object.values(VERIFIERS)) {
+      const told = [];
+      const verify = create({ refused: (error) => told.push(error.message) });
+      for (const token of ['x', expired, nobody, good]) await verify(token);
+      console.log(told.length, told[0], '/', told[2]);
+    }
+    """
+    ).stdout
+    assert seen.splitlines() == ["3 malformed / no subject"] * 2
 
 
 # --- keys ---------------------------------------------------------------------------
@@ -1024,7 +1228,8 @@ const server = createServer({{ key: pem, cert: pem }}, (req, res) => {{
 server.listen(process.env.PORT, '127.0.0.1', async () => {{
   const {{ port }} = server.address();
   const env = {{ ...process.env, ORIGINS: `https://shop.test:${{port}}` }};
-  app = await create({{ env, check, orders }});
+  const place = (id) => orders.push(id);
+  app = await create({{ env, check, orders, place }});
   console.log(`listening on http://127.0.0.1:${{port}}`);
 }});
 process.once('SIGTERM', () => {{ server.close(); server.closeAllConnections(); }});
