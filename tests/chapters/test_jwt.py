@@ -111,6 +111,23 @@ def test_whoever_holds_a_token_reads_its_claims_without_a_key():
     assert verdict == "signature right: true"
 
 
+@pytest.mark.claim("jwt/jwts-are-encrypted")
+def test_an_encrypted_one_has_five_parts_and_none_of_them_tells_the_claims():
+    seen = node.evaluate(
+        """
+    import { EncryptJWT, jwtDecrypt } from 'jose';
+    import { randomBytes } from 'node:crypto';
+    const key = randomBytes(32);
+    const token = await new EncryptJWT({ phone: '555-0100' })
+      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM' }).encrypt(key);
+    const parts = token.split('.').map((part) => Buffer.from(part, 'base64url'));
+    console.log(parts.length, parts.some((part) => part.includes('phone')));
+    console.log((await jwtDecrypt(token, key)).payload.phone);
+    """
+    ).stdout
+    assert seen.splitlines() == ["5 false", "555-0100"]
+
+
 LIBRARIES = """
 import * as jose from 'jose';
 import jwt from 'jsonwebtoken';
@@ -508,6 +525,38 @@ def test_the_age_of_a_token_from_1970_is_not_counted_from_now():
     assert seen == "cus_ann null null\n"
 
 
+@pytest.mark.claim("jwt/none-and-confusion")
+def test_who_does_what_the_header_says_takes_a_public_key_for_a_secret():
+    seen = node.evaluate(
+        """
+    import { createHmac, generateKeyPairSync, verify as check } from 'node:crypto';
+    import jwt from 'jsonwebtoken';
+    import * as jose from 'jose';
+    import { kitOf } from './jwt/forgeries.mjs';
+    const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const key = { alg: 'RS256', kid: 'k', private: pair.privateKey, public: pair.publicKey };
+    const kit = kitOf(key, { issuer: 'a', audience: 'b', at: Math.floor(Date.now() / 1000) });
+    const pem = key.public.export({ format: 'pem', type: 'spki' });
+    // the mistake: one key, and the token says what to do with it
+    function verify(token) {
+      const [head, body, signature] = token.split('.');
+      const { alg } = JSON.parse(Buffer.from(head, 'base64url'));
+      const text = Buffer.from(`${head}.${body}`);
+      return alg === 'HS256'
+        ? createHmac('sha256', pem).update(text).digest('base64url') === signature
+        : check('sha256', text, pem, Buffer.from(signature, 'base64url'));
+    }
+    const forged = kit.token({ alg: 'HS256' }, { sub: 'cus_admin' }, pem);
+    console.log(verify(kit.token()), verify(forged));
+    for (const library of [() => jwt.verify(forged, pem),
+      () => jose.jwtVerify(forged, key.public)]) {
+      try { await library(); console.log('taken'); } catch { console.log('refused'); }
+    }
+    """
+    ).stdout
+    assert seen.split() == ["true", "true", "refused", "refused"]
+
+
 # --- the secret ---------------------------------------------------------------------
 
 
@@ -570,6 +619,67 @@ def test_the_configuration_names_what_is_wrong(env, missing):
     assert (missing in seen) if missing else seen == "HS256 https://auth.shop.test\n"
 
 
+def rolled(shop, redis_server, *secrets: str):
+    """Serves the shop once for each JWT_SECRET, on one Redis."""
+    stack = contextlib.ExitStack()
+    env = {"REDIS_URL": redis_server.url}
+    return stack, [
+        stack.enter_context(shop(env={**env, "JWT_SECRET": secret})) for secret in secrets
+    ]
+
+
+@pytest.mark.claim("jwt/rotation-logs-out")
+def test_a_new_secret_logs_nobody_out_at_any_step_of_a_rolling_change(shop, redis_server):
+    steps = (SECRET, f"{SECRET},{NEXT_SECRET}", f"{NEXT_SECRET},{SECRET}", NEXT_SECRET)
+    stack, servers = rolled(shop, redis_server, *steps)
+    with stack:
+        for step, (old, new) in enumerate(zip(servers, servers[1:])):
+            # while a step is rolled out, both versions get everybody's requests
+            for issuer, other in ((old, new), (new, old)):
+                with Tab(issuer) as tab, Tab(other, tab.login().cookies) as moved:
+                    assert moved.status("GET", "/me") == 200, step
+                    assert moved.status("POST", "/refresh") == 204, step
+        # all at once: no access token passes, and no session ends
+        with Tab(servers[0]) as tab, Tab(servers[-1], tab.login().cookies) as moved:
+            assert moved.status("GET", "/me") == 401
+            assert moved.status("POST", "/refresh") == 204
+            assert moved.status("GET", "/me") == 200
+
+
+def test_a_new_refresh_secret_ends_no_session(redis_server):
+    seen = node.evaluate(
+        """
+    import { randomBytes } from 'node:crypto';
+    import { createSessions } from './jwt/refresh.mjs';
+    import { memoryStore } from './jwt/stores.mjs';
+    const store = memoryStore();
+    const [old, next] = [randomBytes(32), randomBytes(32)];
+    const of = (secret) => createSessions({ store, secret });
+    const { token } = await of(old).start('cus_ann');
+    console.log(await of(next).rotate(token)); // without an overlap
+    const moved = await of([next, old]).rotate(token);
+    console.log(moved.user, (await of(next).rotate(moved.token)).user);
+    console.log(await of(old).rotate(moved.token)); // the first one writes
+    """
+    ).stdout
+    assert seen.splitlines() == ["null", "cus_ann cus_ann", "null"]
+
+
+def test_sessions_cannot_be_made_with_a_secret_that_is_none():
+    seen = node.evaluate(
+        MADE
+        + """
+    const good = Buffer.alloc(32, 'x');
+    for (const secret of [undefined, '', 'x'.repeat(32), Buffer.alloc(31), Buffer.alloc(0),
+      [], [good, 'x'.repeat(32)], [good, undefined], good, [good], [good, good]]) {
+      console.log(made('sessions', { secret }));
+    }
+    """
+    ).stdout
+    refused = "secret: not 32 random bytes or more"
+    assert seen.splitlines() == [refused] * 8 + ["made"] * 3
+
+
 # --- errors -------------------------------------------------------------------------
 
 BROKEN = [
@@ -616,6 +726,76 @@ def test_broken_tokens_are_500_in_the_naive_app_and_401_in_the_other(
             seen.add(c.get("/me", headers=headers).status_code)
         seen.add(c.get("/me").status_code)
     assert seen == codes
+
+
+FAILING = """
+import {{ createApp as create }} from '{app}';
+import {{ Unavailable }} from '{unavailable}';
+import createError from '{errors}';
+const failing = {{
+  of_others: (status) => Object.assign(new Error('the user service'), {{ status }}),
+  unexposed: () => createError(503),
+  exposed_but_no_error: () => Object.assign(new Error('x'), {{ expose: true, status: 200 }}),
+  away: () => new Unavailable('a service is away', {{ cause: new Error('Redis') }}),
+  text: () => 'no error at all',
+}};
+export function createApp() {{
+  const check = async (name, text) => {{ throw failing[name](JSON.parse(text)); }};
+  const logger = {{ error: ({{ error }}, message) =>
+    console.log('logged', message, '|', error.message ?? error, '|', error.cause?.message) }};
+  const origins = ['{origin}'];
+  return create({{ check, logger, origins, issue() {{}}, sessions: {{}},
+    authenticate: async () => {{ throw failing.of_others(401); }} }});
+}}
+"""
+
+
+def test_only_what_is_surely_the_clients_fault_or_an_outage_is_no_500_and_it_is_logged(
+    tmp_path,
+):
+    path = tmp_path / "failing.mjs"
+    errors = node.resolve("serve.mjs").parent / "node_modules/http-errors/index.js"
+    path.write_text(
+        FAILING.format(
+            app=uri("app.mjs"),
+            unavailable=uri("unavailable.mjs"),
+            errors=errors.as_uri(),
+            origin=ORIGIN,
+        )
+    )
+    with node.serve(path) as server, Tab(server) as tab:
+
+        def login(name: str, status: str = "null") -> int:
+            body = {"email": name, "password": status}
+            return tab.ask("POST", "/login", json=body).status_code
+
+        for status in ("200", "204", "302", "401", "404", "99", '"x"', "1000", "null"):
+            assert login("of_others", status) == 500, status
+        assert login("unexposed") == login("exposed_but_no_error") == 500
+        assert login("text") == 500
+        assert login("away") == 503
+        assert tab.status("GET", "/me") == 500  # a 401 would throw a good token away
+        logged = [line for line in server.output().splitlines() if "logged" in line]
+        assert len(logged) == 14
+        assert logged[0] == "logged POST /login | the user service | undefined"
+        assert logged[-2] == "logged POST /login | a service is away | Redis"
+        assert logged[-1] == "logged GET /me | the user service | undefined"
+
+        # what is in the body is the client's fault, and no secret of theirs is logged
+        headers = {"Content-Type": "application/json"}
+        for body, status in (('{"password": "correct', 400), (f'"{"x" * 2000}"', 413)):
+            answer = tab.ask("POST", "/login", content=body, headers=headers)
+            assert answer.status_code == status
+        assert "correct" not in server.output()
+        assert server.output().count("logged") == 14
+
+
+def test_an_order_is_confirmed_when_it_has_been_placed_and_not_before(shop):
+    deps = "place: async () => { throw new Error('the warehouse is away'); }"
+    with shop(deps=deps) as server, Tab(server) as tab:
+        assert tab.login().status("POST", "/orders") == 500
+        assert "the warehouse is away" in server.output()
+        assert tab.status("GET", "/me") == 200
 
 
 WHO_LISTENS = """
