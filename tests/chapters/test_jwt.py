@@ -7,7 +7,7 @@ import json
 import httpx
 import pytest
 
-from lab import browser, node
+from lab import browser, node, services
 
 TOPIC = "jwt"
 SOURCE = "tests/chapters/test_jwt.py"
@@ -1048,11 +1048,77 @@ def test_a_cache_that_ran_out_while_the_issuer_is_down_is_used_on():
     assert seen.splitlines() == ["null", "cus_ann"]
 
 
+@pytest.mark.parametrize("silent", ["at once", "after the headers"])
+def test_an_issuer_that_is_silent_is_503_and_then_nobody_waits_for_it(silent):
+    seen = node.evaluate(
+        ISSUER
+        + f"""
+    const verify = verifier(createKeys({{ url: ours.url, timeout: 50 }}));
+    let asked = 0;
+    const silent = createServer((req, res) => {{
+      asked += 1;
+      if ('{silent}' === 'after the headers') res.write('{{"keys": [');
+    }}).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const url = `http://127.0.0.1:${{silent.address().port}}/`;
+    const token = await ours.issue({{ id: 'cus_ann' }});
+    const asking = verifier(createKeys({{ url, timeout: 50 }}));
+    const watch = setTimeout(() => {{ console.log('waits'); process.exit(); }}, 4000);
+    console.log(await sub(asking, token), await sub(asking, token), asked);
+    clearTimeout(watch); // jose's own patience is five seconds
+    silent.closeAllConnections();
+    silent.close();
+    ours.stop();
+    """
+    ).stdout
+    assert seen.splitlines() == ["503 503 1"]
+
+
+def test_keys_are_asked_for_again_when_they_are_old():
+    seen = node.evaluate(
+        ISSUER
+        + """
+    const next = await issuer('next');
+    const verify = verifier(createKeys({ url: ours.url, maxAge: 1000, cooldown: 60_000 }));
+    const old = await ours.issue({ id: 'cus_ann' });
+    console.log(await sub(verify, old), ours.asked);
+    ours.keys = next.keys; // the old key is taken back
+    time += 1001;
+    console.log(await sub(verify, old), ours.asked);
+    ours.stop();
+    next.stop();
+    """
+    ).stdout
+    assert seen.splitlines() == ["cus_ann 1", "null 2"]
+
+
 @pytest.mark.claim("jwt/rotation-logs-out")
 def test_a_key_that_was_published_ahead_takes_over_without_a_refusal():
     naive, staged = output("rotate.mjs")
     assert naive.startswith("replaced at once: ") and " 0 of" not in naive
     assert staged == "published ahead: 0 of 2400 requests refused"
+
+
+def test_the_ring_forgets_a_key_whose_last_token_has_expired():
+    seen = node.evaluate(
+        """
+    import { createKeyRing } from './jwt/ring.mjs';
+    let time = 0;
+    const ring = createKeyRing({ ahead: 100, lifetime: 10, now: () => time });
+    const seen = () => `${ring.jwks().keys.map(({ kid }) => kid)} ${ring.signing().kid}`;
+    const found = [];
+    await ring.add('a');
+    found.push(seen());
+    await ring.add('b');
+    for (time of [0, 99, 100, 109, 110]) found.push(seen());
+    console.log(found.join(' / '));
+    console.log(ring.jwks().keys.some((jwk) => 'd' in jwk)); // the private part
+    """
+    ).stdout
+    assert seen.splitlines() == [
+        "a a / a,b a / a,b a / a,b b / a,b b / b b",
+        "false",
+    ]
 
 
 # --- access and refresh -------------------------------------------------------------
@@ -1107,6 +1173,49 @@ def test_a_client_that_is_no_browser_shows_a_bearer_and_needs_no_origin(shop):
                 assert c.post("/orders").status_code == status, headers
 
 
+def test_the_guard_takes_a_list_of_origins_and_no_text_that_contains_them():
+    seen = node.evaluate(
+        """
+    import { fromOurOrigins } from './jwt/cookies.mjs';
+    for (const origins of [undefined, 'https://shop.test', ['https://shop.test/'],
+      ['shop.test'], ['null'], [''], [new URL('https://shop.test')]]) {
+      try { fromOurOrigins(origins); console.log('made'); }
+      catch (error) { console.log(error.message.startsWith('origins: not a list')); }
+    }
+    const guard = fromOurOrigins(['https://shop.com', 'https://shop.test']);
+    const sent = (headers, method = 'POST') => {
+      let status = 'next';
+      guard({ method, headers }, { sendStatus: (code) => { status = code; } }, () => {});
+      return status;
+    };
+    const seen = ['https://shop.com', 'https://shop.co', 'https://shop.test.evil.test',
+      'null', '', undefined].map((origin) => sent({ origin }));
+    console.log(seen.join());
+    for (const method of ['PUT', 'PATCH', 'DELETE', 'GET', 'HEAD']) {
+      console.log(method, sent({}, method));
+    }
+    """
+    ).stdout.splitlines()
+    assert seen[:7] == ["true"] * 7
+    assert seen[7] == "next,403,403,403,403,403"
+    assert seen[8:] == ["PUT 403", "PATCH 403", "DELETE 403", "GET next", "HEAD next"]
+
+
+def test_who_shows_an_empty_bearer_is_not_known_by_the_cookie(shop):
+    """Past the guard of origins comes whoever sends a bearer, so the cookie, which a
+    browser adds by itself, must not count beside it."""
+    with shop() as server, Tab(server) as tab:
+        cookies = f"{ACCESS}={tab.login().cookies[ACCESS]}"
+        for header in ("Bearer  x", "bearer x", "Bearer x.y.z"):
+            headers = {"Cookie": cookies, "Authorization": header}
+            with server.client(headers=headers) as c:
+                assert c.post("/orders").status_code == 401, header
+        # another scheme is somebody else's, and no way past the guard
+        headers = {"Cookie": cookies, "Authorization": "Basic YTpi", "Origin": ORIGIN}
+        with server.client(headers=headers) as c:
+            assert c.post("/orders").status_code == 201
+
+
 def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_server):
     seen = node.evaluate(
         f"""
@@ -1116,13 +1225,82 @@ def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_serv
     for (const of of [{{ redis }}, {{}}]) {{
       const {{ revoke, revoked }} = createRevocations(of);
       await revoke('s-1');
-      console.log(await revoked({{ sid: 's-1' }}), await revoked({{ sid: 's-2' }}));
+      console.log(await revoked({{ sid: 's-1' }}), await revoked({{ sid: 's-2' }}),
+        await revoked({{}}), await revoked({{ sid: '' }}));
     }}
-    console.log(await redis.ttl('revoked:s-1') > 300); // lifetime, and leeway
+    const left = await redis.pttl('revoked:s-1');
+    console.log(left > 290_000 && left <= 310_000, await redis.pttl('revoked:s-2'));
     redis.disconnect();
     """
     ).stdout
-    assert seen.splitlines() == ["true false", "true false", "true"]
+    # a token that names no session could never be taken back
+    assert seen.splitlines() == ["true false true true"] * 2 + ["true -2"]
+
+
+def test_the_last_token_of_a_revoked_session_is_refused_by_a_clock_that_is_behind():
+    seen = node.evaluate(
+        WHO_LISTENS
+        + """
+    import { createRevocations } from './jwt/revocations.mjs';
+    const times = { lifetime: 300, leeway: 5 };
+    let time = 1e12;
+    const now = () => time;
+    const behind = () => time - 5000;
+    const { revoke, revoked } = createRevocations({ ...times, now });
+    await revoke('s-1');
+    const token = createTokens({ ...names, ...times, key, now })({ id: 'a', sid: 's-1' });
+    const verify = VERIFIERS.hardened({ ...times, now: behind });
+    let open = 0;
+    for (; verify(token); time += 500) open += !(await revoked({ sid: 's-1' }));
+    console.log(open, (time - 1e12) / 1000);
+    await revoke('s-1'); // again: it lasts from now on
+    time += 300_000;
+    console.log(await revoked({ sid: 's-1' }));
+    time += 10_000;
+    console.log(await revoked({ sid: 's-1' }));
+    """
+    ).stdout
+    assert seen.splitlines() == ["0 310", "true", "false"]
+
+
+def test_a_month_of_lifetime_is_no_timer_that_overflows():
+    seen = node.evaluate(
+        """
+    import { createRevocations } from './jwt/revocations.mjs';
+    import { setTimeout as sleep } from 'node:timers/promises';
+    const { revoke, revoked } = createRevocations({ lifetime: 30 * 86_400 });
+    await revoke('s-1');
+    await sleep(20); // a timer of 30 days would have fired after one millisecond
+    console.log(await revoked({ sid: 's-1' }));
+    """
+    )
+    assert (seen.stdout, seen.stderr) == ("true\n", "")
+
+
+def test_an_old_revocation_makes_room_and_a_renewed_one_stays():
+    seen = node.evaluate(
+        """
+    import { createRevocations } from './jwt/revocations.mjs';
+    let time = 0;
+    const { revoke, revoked } = createRevocations({ now: () => time });
+    const deleted = [];
+    const before = Map.prototype.delete;
+    Map.prototype.delete = function (key) {
+      const there = before.call(this, key);
+      if (there) deleted.push(key);
+      return there;
+    };
+    await revoke('first');
+    await revoke('second');
+    time += 200_000;
+    await revoke('first');
+    deleted.length = 0;
+    time += 200_000;
+    await revoke('third');
+    console.log(deleted.join(), await revoked({ sid: 'first' }), await revoked({ sid: 'second' }));
+    """
+    ).stdout
+    assert seen == "second true false\n"
 
 
 @pytest.mark.claim("jwt/rotation-is-enough")
@@ -1171,6 +1349,56 @@ def test_the_owner_who_refreshes_first_ends_the_session_by_the_thiefs_attempt(
             # the access tokens of the session went with it
             assert owner.status("GET", "/me") == 401
             assert owner.login().status("GET", "/me") == 200
+
+
+def test_a_session_is_over_even_if_nobody_can_be_told_of_the_theft(stored):
+    redis = stored.get("REDIS_URL", "")
+    seen = node.evaluate(
+        f"""
+    import {{ Redis }} from 'ioredis';
+    import {{ randomBytes }} from 'node:crypto';
+    import {{ createSessions }} from './jwt/refresh.mjs';
+    import {{ memoryStore, redisStore }} from './jwt/stores.mjs';
+    const redis = '{redis}' && new Redis('{redis}');
+    const store = redis ? redisStore(redis) : memoryStore();
+    const reused = async () => {{ throw new Error('the list is away'); }};
+    const sessions = createSessions({{ store, secret: randomBytes(32), grace: 0, reused }});
+    const stolen = (await sessions.start('cus_ann')).token;
+    const thief = (await sessions.rotate(stolen)).token;
+    console.log(await sessions.rotate(stolen).catch((error) => error.message));
+    console.log(await sessions.rotate(thief), await sessions.rotate(stolen));
+    if (redis) redis.disconnect();
+    """
+    ).stdout
+    assert seen.splitlines() == ["the list is away", "null null"]
+
+
+def test_sessions_in_memory_are_no_more_than_it_was_told():
+    seen = node.evaluate(
+        """
+    import { randomBytes } from 'node:crypto';
+    import { createSessions } from './jwt/refresh.mjs';
+    import { memoryStore } from './jwt/stores.mjs';
+    let time = 0;
+    const store = memoryStore({ most: 3, life: 1000 });
+    const sessions = createSessions({ store, secret: randomBytes(32), now: () => time });
+    const alive = async (list) => {
+      const found = [];
+      for (const { token } of list) found.push(Boolean(await sessions.rotate(token)));
+      return found.join();
+    };
+    const first = [];
+    for (let i = 0; i < 4; i += 1) first.push(await sessions.start(`cus_${i}`));
+    console.log(await alive(first)); // the oldest made room
+    time = 1000;
+    console.log(await alive(first));
+    await sessions.start('cus_ann'); // what has ended goes first
+    console.log(await alive([await sessions.start('b'), await sessions.start('c')]));
+    """
+    ).stdout
+    assert seen.splitlines() == [
+        "false,true,true,true", "false,false,false,false", "true,true",
+    ]  # fmt: skip
 
 
 @pytest.mark.claim("jwt/tabs-trip-detection")
@@ -1296,6 +1524,73 @@ def test_while_redis_is_away_nobody_is_told_to_log_in_again(shop, redis_server):
             answer = tab.ask(method, path)
             assert answer.status_code == 503, path
             assert "set-cookie" not in answer.headers
+
+
+FAILOVER = """
+import {{ createServer, connect as dial }} from 'node:net';
+import {{ once }} from 'node:events';
+import {{ setTimeout as sleep }} from 'node:timers/promises';
+import {{ Redis }} from 'ioredis';
+import {{ randomBytes }} from 'node:crypto';
+import {{ connect }} from './rate-limiting/connect.mjs';
+import {{ createSessions }} from './jwt/refresh.mjs';
+import {{ redisStore }} from './jwt/stores.mjs';
+import {{ createRevocations }} from './jwt/revocations.mjs';
+const [one, two] = ['{one}', '{two}'].map((url) => Number(new URL(url).port));
+let target = one; // whom a client reaches at the name of the primary
+const name = createServer((client) => {{
+  const server = dial(target, '127.0.0.1');
+  client.pipe(server).pipe(client);
+  client.on('error', () => server.destroy());
+  server.on('error', () => client.destroy());
+}}).listen(0, '127.0.0.1');
+await once(name, 'listening');
+
+// as shop.mjs has it, without a word of its own about what may go wrong
+const redis = await connect({{ url: `redis://127.0.0.1:${{name.address().port}}`,
+  logger: {{ error() {{}} }} }});
+const sessions = createSessions({{ store: redisStore(redis), secret: randomBytes(32) }});
+const {{ revoke, revoked }} = createRevocations({{ redis }});
+const {{ token }} = await sessions.start('cus_ann');
+
+const [first, second] = [new Redis(one), new Redis(two)];
+await second.replicaof('127.0.0.1', one);
+while (!/master_link_status:up/.test(await second.info('replication'))) await sleep(20);
+while ((await second.dbsize()) !== (await first.dbsize())) await sleep(20);
+await second.replicaof('NO', 'ONE');
+await first.replicaof('127.0.0.1', two);
+target = two; // the connections that there are stay with the old primary
+first.disconnect();
+
+const statuses = new Set();
+async function soon(ask) {{
+  for (let left = 200; ; left -= 1) {{
+    try {{ return await ask(); }} catch (error) {{
+      statuses.add(error.status);
+      if (left === 0) throw error;
+      await sleep(50);
+    }}
+  }}
+}}
+const next = await soon(() => sessions.rotate(token));
+const {{ sid }} = await soon(() => sessions.start('cus_bob'));
+await soon(() => revoke(sid));
+console.log(next.user, await revoked({{ sid }}), await revoked({{ sid: next.sid }}));
+console.log(await second.exists(`revoked:${{sid}}`)); // it is the new one that knows
+console.log([...statuses].filter((status) => status !== 503).length);
+redis.disconnect();
+second.disconnect();
+name.close();
+"""
+
+
+def test_after_a_failover_logins_refreshes_and_logouts_go_on_without_a_restart(
+    redis_server,
+):
+    with services.redis() as other:
+        source = FAILOVER.format(one=redis_server.url, two=other.url)
+        seen = node.evaluate(source, timeout=60).stdout
+    assert seen.splitlines() == ["cus_ann true false", "1", "0"]
 
 
 # --- logout and its price -----------------------------------------------------------
