@@ -227,6 +227,26 @@ def test_the_number_3600_is_an_hour_and_the_text_3600_is_three_seconds():
     ]  # fmt: skip
 
 
+VERIFY = """
+import { createSecretKey, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createTokens } from './jwt/tokens.mjs';
+import { createVerifier as jose, fromMap } from './jwt/jose.mjs';
+import { createVerifier as hardened } from './jwt/verify.mjs';
+const secret = createSecretKey(randomBytes(32));
+const key = { kid: 'main', alg: 'HS256', private: secret, public: secret };
+const keys = new Map([[key.kid, key]]);
+const names = { issuer: 'https://auth.shop.test', audience: 'https://api.shop.test' };
+const VERIFIERS = { hardened: (deps) => hardened({ ...names, keys, ...deps }),
+  jose: (deps) =>
+    jose({ ...names, keys: fromMap(keys), algorithms: ['HS256'], ...deps }) };
+const good = createTokens({ ...names, key })({ id: 'cus_ann', sid: 's-1' });
+const past = () => Date.now() - 1e9;
+const expired = createTokens({ ...names, key, now: past })({ id: 'cus_ann' });
+const nobody = createTokens({ ...names, key })({ id: '' });
+"""
+
+
 # --- forged tokens ------------------------------------------------------------------
 
 
@@ -427,6 +447,31 @@ def test_nothing_can_be_made_with_a_text_where_it_counts():
     assert seen.splitlines() == ["made"] * sum(map(len, NUMBERS.values()))
 
 
+def test_each_token_has_an_id_of_its_own_and_one_of_many_kilobytes_is_not_even_read():
+    seen = node.evaluate(
+        VERIFY
+        + """
+    import { createTokens as withJose } from './jwt/jose.mjs';
+    for (const create of [createTokens, withJose]) {
+      const issue = create({ ...names, key });
+      const ids = new Set();
+      for (let i = 0; i < 3; i += 1) {
+        const token = await issue({ id: 'cus_ann', sid: 's-1' });
+        ids.add((await VERIFIERS.jose({})(token)).jti);
+      }
+      const [short, long] = [await issue({ id: 'a'.repeat(2000) }),
+        await issue({ id: 'a'.repeat(2900) })];
+      const seen = [];
+      for (const verifier of Object.values(VERIFIERS)) {
+        for (const token of [short, long]) seen.push(Boolean(await verifier({})(token)));
+      }
+      console.log(ids.size, ids.has(undefined), long.length > 4096, seen.join());
+    }
+    """
+    ).stdout
+    assert seen.splitlines() == ["3 false true true,false,true,false"] * 2
+
+
 def test_a_payload_that_is_a_text_has_a_subject_of_sorts():
     seen = node.evaluate(
         LIBRARIES
@@ -523,6 +568,28 @@ def test_the_age_of_a_token_from_1970_is_not_counted_from_now():
     """
     ).stdout
     assert seen == "cus_ann null null\n"
+
+
+def test_the_list_of_algorithms_counts_for_keys_that_name_none():
+    seen = node.evaluate(
+        """
+    import { generateKeyPairSync } from 'node:crypto';
+    import { createLocalJWKSet } from 'jose';
+    import { kitOf } from './jwt/forgeries.mjs';
+    import { createVerifier } from './jwt/jose.mjs';
+    const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const key = { alg: 'RS256', kid: 'k', private: pair.privateKey };
+    const names = { issuer: 'a', audience: 'b' };
+    const kit = kitOf(key, { ...names, at: Math.floor(Date.now() / 1000) });
+    const jwk = { ...pair.publicKey.export({ format: 'jwk' }), kid: 'k' };
+    const keys = createLocalJWKSet({ keys: [jwk] });
+    const verify = createVerifier({ ...names, keys, algorithms: ['RS256'] });
+    for (const alg of ['RS256', 'PS256', 'RS512']) {
+      console.log(alg, (await verify(kit.token({ alg })))?.sub);
+    }
+    """
+    ).stdout
+    assert seen.splitlines() == ["RS256 cus_ann", "PS256 undefined", "RS512 undefined"]
 
 
 @pytest.mark.claim("jwt/none-and-confusion")
@@ -798,29 +865,9 @@ def test_an_order_is_confirmed_when_it_has_been_placed_and_not_before(shop):
         assert tab.status("GET", "/me") == 200
 
 
-WHO_LISTENS = """
-import { createSecretKey, randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { createTokens } from './jwt/tokens.mjs';
-import { createVerifier as jose, fromMap } from './jwt/jose.mjs';
-import { createVerifier as hardened } from './jwt/verify.mjs';
-const secret = createSecretKey(randomBytes(32));
-const key = { kid: 'main', alg: 'HS256', private: secret, public: secret };
-const keys = new Map([[key.kid, key]]);
-const names = { issuer: 'https://auth.shop.test', audience: 'https://api.shop.test' };
-const VERIFIERS = { hardened: (deps) => hardened({ ...names, keys, ...deps }),
-  jose: (deps) =>
-    jose({ ...names, keys: fromMap(keys), algorithms: ['HS256'], ...deps }) };
-const good = createTokens({ ...names, key })({ id: 'cus_ann', sid: 's-1' });
-const past = () => Date.now() - 1e9;
-const expired = createTokens({ ...names, key, now: past })({ id: 'cus_ann' });
-const nobody = createTokens({ ...names, key })({ id: '' });
-"""
-
-
 def test_a_listener_for_refusals_that_fails_changes_no_answer_and_ends_nothing():
     done = node.evaluate(
-        WHO_LISTENS
+        VERIFY
         + """
     const away = () => { throw new Error('the log is away'); };
     const never = () => new Promise(() => {});
@@ -842,7 +889,7 @@ def test_a_listener_for_refusals_that_fails_changes_no_answer_and_ends_nothing()
 
 def test_every_refusal_is_told_with_its_reason():
     seen = node.evaluate(
-        WHO_LISTENS
+        VERIFY
         + """
     for (const create of Object.values(VERIFIERS)) {
       const told = [];
@@ -1053,18 +1100,17 @@ def test_an_issuer_that_is_silent_is_503_and_then_nobody_waits_for_it(silent):
     seen = node.evaluate(
         ISSUER
         + f"""
-    const verify = verifier(createKeys({{ url: ours.url, timeout: 50 }}));
     let asked = 0;
+    const counted = (...given) => {{ asked += 1; return fetch(...given); }};
     const silent = createServer((req, res) => {{
-      asked += 1;
       if ('{silent}' === 'after the headers') res.write('{{"keys": [');
     }}).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const url = `http://127.0.0.1:${{silent.address().port}}/`;
+    const verify = verifier(createKeys({{ url, timeout: 200, fetch: counted }}));
     const token = await ours.issue({{ id: 'cus_ann' }});
-    const asking = verifier(createKeys({{ url, timeout: 50 }}));
     const watch = setTimeout(() => {{ console.log('waits'); process.exit(); }}, 4000);
-    console.log(await sub(asking, token), await sub(asking, token), asked);
+    console.log(await sub(verify, token), await sub(verify, token), asked);
     clearTimeout(watch); // jose's own patience is five seconds
     silent.closeAllConnections();
     silent.close();
@@ -1239,7 +1285,7 @@ def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_serv
 
 def test_the_last_token_of_a_revoked_session_is_refused_by_a_clock_that_is_behind():
     seen = node.evaluate(
-        WHO_LISTENS
+        VERIFY
         + """
     import { createRevocations } from './jwt/revocations.mjs';
     const times = { lifetime: 300, leeway: 5 };
@@ -1506,7 +1552,8 @@ def test_made_up_refresh_tokens_never_reach_the_store():
     const { token, sid } = await sessions.start('cus_ann');
     const mac = token.split('.')[2];
     const forged = [undefined, '', 'x', `${sid}.1.${mac}`, `${sid}.0.${'A'.repeat(43)}`,
-      `${'A'.repeat(22)}.0.${mac}`, `${token}x`, token.toLowerCase()];
+      `${'A'.repeat(22)}.0.${mac}`, `${token}x`, token.toLowerCase(),
+      `${token.slice(0, -4)}AAAA`, `${sid}.00.${mac}`, `\n${token}`];
     for (const text of forged) if (await sessions.rotate(text)) throw new Error(text);
     console.log(asked, await sessions.end('x'), Boolean(await sessions.rotate(token)), asked);
     """
