@@ -1213,6 +1213,9 @@ def test_login_refresh_and_logout_by_cookie(shop, stored):
             flags = line.lower().split("; ")[1:]
             assert {"httponly", "secure", "samesite=strict", "path=/"} <= set(flags)
             assert not any(flag.startswith("domain") for flag in flags)
+            # the access cookie goes with the browser, the other after thirty days
+            ages = [flag for flag in flags if flag.startswith("max-age")]
+            assert ages == (["max-age=2592000"] if line.startswith(REFRESH) else [])
         assert answer.headers["cache-control"] == "no-store"
         assert tab.ask("GET", "/me").json() == {"id": "cus_ann"}
         bearer = {"Authorization": f"Bearer {tab.cookies[ACCESS]}"}
@@ -1244,6 +1247,18 @@ def test_a_client_that_is_no_browser_shows_a_bearer_and_needs_no_origin(shop):
         ):
             with server.client(headers=headers) as c:
                 assert c.post("/orders").status_code == status, headers
+
+
+def test_a_cookie_is_found_by_its_whole_name():
+    seen = node.evaluate(
+        """
+    import { ACCESS, REFRESH, cookieOf } from './jwt/cookies.mjs';
+    const of = (cookie, name = ACCESS) => cookieOf({ headers: { cookie } }, name);
+    console.log(of(`x${ACCESS}=a; ${ACCESS}2=b; ${ACCESS}=c=d; ${ACCESS}=e`));
+    console.log(of(`${ACCESS}=a`, REFRESH), of(`${ACCESS}; ${ACCESS}`), of(undefined));
+    """
+    ).stdout
+    assert seen.splitlines() == ["c=d", "undefined undefined undefined"]
 
 
 def test_the_guard_takes_a_list_of_origins_and_no_text_that_contains_them():
@@ -1620,8 +1635,9 @@ def test_while_redis_is_away_nobody_is_told_to_log_in_again(shop, redis_server):
     with shop(env={"REDIS_URL": redis_server.url}) as server, Tab(server) as tab:
         tab.login()
         redis_server.stop()
-        for method, path in (("GET", "/me"), ("POST", "/refresh"), ("POST", "/logout")):
-            answer = tab.ask(method, path)
+        asked = [("GET", "/me"), ("POST", "/refresh"), ("POST", "/logout")]
+        for method, path, body in (*((*ask, None) for ask in asked), ("POST", "/login", ANN)):
+            answer = tab.ask(method, path, json=body)
             assert answer.status_code == 503, path
             assert "set-cookie" not in answer.headers
 
