@@ -713,20 +713,15 @@ def test_the_configuration_names_what_is_wrong(env, missing):
     assert (missing in seen) if missing else seen == "HS256 https://auth.shop.test\n"
 
 
-def rolled(shop, redis_server, *secrets: str):
-    """Serves the shop once for each JWT_SECRET, on one Redis."""
-    stack = contextlib.ExitStack()
-    env = {"REDIS_URL": redis_server.url}
-    return stack, [
-        stack.enter_context(shop(env={**env, "JWT_SECRET": secret})) for secret in secrets
-    ]
-
-
 @pytest.mark.claim("jwt/rotation-logs-out")
 def test_a_new_secret_logs_nobody_out_at_any_step_of_a_rolling_change(shop, redis_server):
     steps = (SECRET, f"{SECRET},{NEXT_SECRET}", f"{NEXT_SECRET},{SECRET}", NEXT_SECRET)
-    stack, servers = rolled(shop, redis_server, *steps)
-    with stack:
+    env = {"REDIS_URL": redis_server.url}
+    with contextlib.ExitStack() as stack:
+        servers = [
+            stack.enter_context(shop(env={**env, "JWT_SECRET": secret}))
+            for secret in steps
+        ]
         for step, (old, new) in enumerate(zip(servers, servers[1:])):
             # while a step is rolled out, both versions get everybody's requests
             for issuer, other in ((old, new), (new, old)):
@@ -1647,7 +1642,10 @@ def test_while_redis_is_away_nobody_is_told_to_log_in_again(shop, redis_server):
         tab.login()
         redis_server.stop()
         asked = [("GET", "/me"), ("POST", "/refresh"), ("POST", "/logout")]
-        for method, path, body in (*((*ask, None) for ask in asked), ("POST", "/login", ANN)):
+        for method, path, body in (
+            *((*ask, None) for ask in asked),
+            ("POST", "/login", ANN),
+        ):
             answer = tab.ask(method, path, json=body)
             assert answer.status_code == 503, path
             assert "set-cookie" not in answer.headers
