@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import itertools
 import json
 
 import httpx
@@ -722,7 +723,7 @@ def test_a_new_secret_logs_nobody_out_at_any_step_of_a_rolling_change(shop, redi
             stack.enter_context(shop(env={**env, "JWT_SECRET": secret}))
             for secret in steps
         ]
-        for step, (old, new) in enumerate(zip(servers, servers[1:])):
+        for step, (old, new) in enumerate(itertools.pairwise(servers)):
             # while a step is rolled out, both versions get everybody's requests
             for issuer, other in ((old, new), (new, old)):
                 with Tab(issuer) as tab, Tab(other, tab.login().cookies) as moved:
@@ -1308,6 +1309,28 @@ def test_who_shows_an_empty_bearer_is_not_known_by_the_cookie(shop):
         headers = {"Cookie": cookies, "Authorization": "Basic YTpi", "Origin": ORIGIN}
         with server.client(headers=headers) as c:
             assert c.post("/orders").status_code == 201
+
+
+def test_who_is_asking_is_said_by_a_bearer_or_a_cookie_and_with_the_session():
+    seen = node.evaluate(
+        VERIFY
+        + """
+    import { createAuthenticate } from './jwt/authenticate.mjs';
+    import { ACCESS } from './jwt/cookies.mjs';
+    for (const create of Object.values(VERIFIERS)) {
+      const authenticate = createAuthenticate({ verify: create({}) });
+      const cookie = `${ACCESS}=${good}`;
+      for (const headers of [{ authorization: `bEARER ${good}` }, { cookie },
+        { cookie, authorization: 'Basic YTpi' }, { authorization: `xBearer ${good}` }, {}]) {
+        console.log(JSON.stringify(await authenticate({ headers })));
+      }
+      const failing = createAuthenticate({ verify: create({}), revoked: async () => true });
+      console.log(await failing({ headers: { cookie } }));
+    }
+    """
+    ).stdout
+    ann = '{"id":"cus_ann","sid":"s-1"}'
+    assert seen.splitlines() == [ann, ann, ann, "null", "null", "null"] * 2
 
 
 def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_server):
