@@ -1055,6 +1055,27 @@ def test_a_token_without_a_kid_neither_passes_nor_stops_the_next_fetch():
     assert seen.splitlines() == ["null 1", "cus_ann 2"]
 
 
+def test_an_algorithm_that_no_key_set_has_does_not_stop_the_next_fetch():
+    seen = node.evaluate(
+        ISSUER
+        + """
+    const next = await issuer('next');
+    const keys = createKeys({ url: ours.url, cooldown: 1000 });
+    const verify = createVerifier({ ...names, keys, algorithms: ['HS256', 'ES256'] });
+    const head = Buffer.from('{"alg":"HS256","kid":"ours","typ":"at+jwt"}');
+    const forged = `${head.toString('base64url')}.e30.AAAA`;
+    console.log(await sub(verify, forged), ours.asked);
+    ours.keys.push(...next.keys);
+    time += 1001; // the cooldown is what we said, not what jose takes by itself
+    console.log(await sub(verify, forged));
+    console.log(await sub(verify, await next.issue({ id: 'cus_ann' })), ours.asked);
+    ours.stop();
+    next.stop();
+    """
+    ).stdout
+    assert seen.splitlines() == ["null 1", "null", "cus_ann 2"]
+
+
 def test_a_jku_header_chooses_the_naive_verifiers_key_and_whom_it_asks():
     seen = node.evaluate(
         ISSUER
@@ -1352,6 +1373,20 @@ def test_a_revocation_outlives_every_token_that_a_verifier_would_take(redis_serv
     ).stdout
     # a token that names no session could never be taken back
     assert seen.splitlines() == ["true false true true"] * 2 + ["true -2"]
+
+
+def test_a_list_that_cannot_be_asked_or_told_is_an_outage_and_no_answer():
+    seen = node.evaluate(
+        """
+    import { createRevocations } from './jwt/revocations.mjs';
+    const away = async () => { throw new Error('read only'); };
+    const { revoke, revoked } = createRevocations({ redis: { set: away, exists: away } });
+    for (const asked of [revoke('s-1'), revoked({ sid: 's-1' })]) {
+      console.log(await asked.catch(({ status, cause }) => `${status} ${cause.message}`));
+    }
+    """
+    ).stdout
+    assert seen.splitlines() == ["503 read only"] * 2
 
 
 def test_the_last_token_of_a_revoked_session_is_refused_by_a_clock_that_is_behind():
