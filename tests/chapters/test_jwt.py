@@ -8,7 +8,7 @@ import json
 import httpx
 import pytest
 
-from lab import browser, node, services
+from lab import browser, node, process, services
 
 TOPIC = "jwt"
 SOURCE = "tests/chapters/test_jwt.py"
@@ -878,6 +878,48 @@ def test_only_what_is_surely_the_clients_fault_or_an_outage_is_no_500_and_it_is_
             assert answer.status_code == status
         assert "correct" not in server.output()
         assert server.output().count("logged") == 14
+
+
+def test_a_logout_that_could_not_take_the_access_token_back_says_so(shop):
+    away = "revoke: async () => { throw new Error('the list is away'); }"
+    with shop(deps=away) as server, Tab(server) as tab:
+        answer = tab.login().ask("POST", "/logout")
+        assert answer.status_code == 500
+        assert "set-cookie" not in answer.headers
+        assert "the list is away" in server.output()
+
+
+def test_an_answer_that_had_begun_is_cut_and_the_failure_logged(shop):
+    deps = """limits: [(req, res, next) => {
+      res.write('begun');
+      next(new Error('halfway'));
+    }]"""
+    with shop(deps=deps) as server, Tab(server) as tab:
+        with pytest.raises(httpx.RemoteProtocolError):
+            tab.ask("POST", "/login", json=ANN)
+        assert "halfway" in server.output() and server.alive()
+        assert tab.status("GET", "/me") == 401
+
+
+def test_a_refusal_names_the_scheme_and_nobody_the_framework(shop):
+    with shop() as server, Tab(server) as tab:
+        answer = tab.ask("GET", "/me")
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "x-powered-by" not in answer.headers
+
+
+def test_the_shop_tells_who_listens_of_refusals_failures_and_redis(shop, redis_server):
+    deps = """refused: ({ message }) => console.log('refused', message),
+      logger: { error: ({ error }, what) => console.log('logged', what, error.message) }"""
+    env = {"REDIS_URL": redis_server.url}
+    with shop(env=env, deps=deps) as server, Tab(server, {ACCESS: "x"}) as tab:
+        assert tab.status("GET", "/me") == 401
+        assert "refused malformed" in server.output()
+        tab.login()
+        redis_server.stop()
+        assert tab.status("GET", "/me") == 503
+        assert "logged GET /me a service is away" in server.output()
+        process.until(lambda: "logged Redis" in server.output())
 
 
 def test_an_order_is_confirmed_when_it_has_been_placed_and_not_before(shop):
