@@ -2,12 +2,13 @@
 import express from 'express';
 import { REFRESH, cookieOf, fromOurOrigins } from './cookies.mjs';
 import { clearCookies, setCookies } from './cookies.mjs';
+import { Unavailable } from './unavailable.mjs';
 
 /** Login, refresh and logout by cookie, and two routes that need a user.
  * All dependencies are passed in; `limits` stand before the password. */
 export function createApp(deps) {
-  const { issue, sessions, authenticate, origins, limits = [] } = deps;
-  const { revoke = async () => {}, orders = [] } = deps;
+  const { issue, sessions, origins, limits = [] } = deps;
+  const { revoke = async () => {} } = deps;
   const { check = async () => null } = deps; // nobody, until you say who
   const life = 30 * 24 * 60 * 60 * 1000;
   const app = express();
@@ -36,8 +37,7 @@ export function createApp(deps) {
     clearCookies(res);
     return res.sendStatus(204);
   });
-  routes(app, { authenticate, orders });
-  return app;
+  return routes(app, deps);
 }
 // --8<-- [end:app]
 
@@ -48,19 +48,33 @@ function isText(req, res, next) {
   return text ? next() : res.sendStatus(400);
 }
 
-function routes(app, { authenticate, orders }) {
+function routes(app, { authenticate, place = async () => {}, logger }) {
   app.use(async (req, res, next) => {
     req.user = await authenticate(req);
     if (req.user) return next();
     return res.set('WWW-Authenticate', 'Bearer').sendStatus(401);
   });
   app.get('/me', (req, res) => res.json({ id: req.user.id }));
-  app.post('/orders', (req, res) => {
-    res.status(201).json({ placed: orders.push(req.user.id) });
+  app.post('/orders', async (req, res) => {
+    await place(req.user.id);
+    res.sendStatus(201);
   });
-  // 503 while a store or the issuer is away: the token may well be right
-  app.use((error, req, res, next) =>
-    res.headersSent ? next(error) : res.sendStatus(error.status ?? 500),
-  );
+  return app.use(failed(logger));
+}
+
+/** An error of somebody else's may carry a `status`, too: it is our 500. */
+function failed(logger = console) {
+  return (error, req, res, next) => {
+    const status = statusOf(error);
+    if (status >= 500) logger.error({ error }, `${req.method} ${req.path}`);
+    return res.headersSent ? next(error) : res.sendStatus(status);
+  };
+}
+
+function statusOf(error) {
+  // while a store or the issuer is away, the token may well be right
+  if (error instanceof Unavailable) return error.status;
+  const parsers = error.expose && error.status >= 400 && error.status < 500;
+  return parsers ? error.status : 500;
 }
 // --8<-- [end:routes]

@@ -23,10 +23,19 @@ export function cookieOf(req, name) {
 // --8<-- [end:cookies]
 
 // --8<-- [start:guard]
+import { demand } from './demand.mjs';
+
+/** What a browser sends as Origin: no path, no slash at the end. */
+export const isOrigin = (text) =>
+  URL.canParse(text) && new URL(text).origin === text;
+
 /** Refuses changes that a page of another origin asks for. SameSite alone
  * lets subdomains ask. A bearer token no browser sends by itself, and who
  * sends neither that nor an Origin is no browser. */
 export function fromOurOrigins(origins) {
+  // a text would include every part of itself: https://shop.co for .com
+  const right = Array.isArray(origins) && origins.every(isOrigin);
+  demand(right, 'origins: not a list of texts such as https://shop.test');
   return (req, res, next) => {
     const { authorization = '', origin } = req.headers;
     const reads = req.method === 'GET' || req.method === 'HEAD';

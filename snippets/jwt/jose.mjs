@@ -1,11 +1,16 @@
 // --8<-- [start:issue]
 import { SignJWT, errors, jwtVerify } from 'jose';
 import { randomUUID } from 'node:crypto';
+import { demand, demandNumbers, demandTexts } from './demand.mjs';
 import { wellFormed } from './form.mjs';
+import { tell } from './tell.mjs';
 
 /** The same `issue(user)` with jose, which also knows Ed25519. */
 export function createTokens(deps) {
   const { key, issuer, audience, lifetime = 300, now = Date.now } = deps;
+  demandTexts({ issuer, audience });
+  demandNumbers({ lifetime }, 1);
+
   return async function issue({ id, sid }) {
     const { alg, kid } = key;
     const iat = Math.floor(now() / 1000);
@@ -22,34 +27,40 @@ export function createTokens(deps) {
 
 // --8<-- [start:verify]
 /** `keys(header)` finds a key: see keys.mjs, and fromMap below. */
-export function createVerifier(deps) {
-  const { keys, algorithms, issuer, audience } = deps;
-  const { lifetime = 300, leeway = 5, now = Date.now } = deps;
-  const { refused = () => {} } = deps;
-  if (!issuer || !audience || !algorithms?.length) {
-    throw new Error('issuer, audience, algorithms: what is not set passes');
-  }
-
+export function createVerifier({ refused = () => {}, ...deps }) {
+  const check = checkOf(deps);
   return async function verify(token) {
     try {
-      if (!wellFormed(token)) return null;
-      const { payload } = await jwtVerify(token, keys, {
-        algorithms,
-        issuer,
-        audience,
-        typ: 'at+jwt',
-        requiredClaims: ['exp', 'sub'],
-        maxTokenAge: lifetime,
-        clockTolerance: leeway,
-        currentDate: new Date(now()),
-      });
-      return typeof payload.sub === 'string' && payload.sub ? payload : null;
+      return await check(token);
     } catch (error) {
       // everything else is our fault, such as keys that cannot be fetched
       if (!(error instanceof errors.JOSEError)) throw error;
-      refused(error);
+      tell(refused, error);
       return null;
     }
+  };
+}
+
+function checkOf(deps) {
+  const { keys, algorithms, issuer, audience, now = Date.now } = deps;
+  const { lifetime = 300, leeway = 5 } = deps;
+  const some = Array.isArray(algorithms) && algorithms.length > 0;
+  demand(some, 'algorithms: not a list, so they would not be checked');
+  demandTexts({ issuer, audience });
+  demandNumbers({ lifetime }, 1);
+  demandNumbers({ leeway });
+
+  return async function check(token) {
+    if (!wellFormed(token)) throw new errors.JWTInvalid('malformed');
+    const { payload } = await jwtVerify(token, keys, {
+      ...{ algorithms, issuer, audience, typ: 'at+jwt' },
+      requiredClaims: ['exp', 'sub'],
+      maxTokenAge: lifetime,
+      clockTolerance: leeway,
+      currentDate: new Date(now()),
+    });
+    if (payload.sub && typeof payload.sub === 'string') return payload;
+    throw new errors.JWTInvalid('no subject');
   };
 }
 // --8<-- [end:verify]

@@ -1,15 +1,17 @@
 // --8<-- [start:refresh]
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { demand, demandNumbers } from './demand.mjs';
 
 /** Sessions with refresh tokens that rotate. A token is `sid.n.mac`: the
- * session, its number in it, and a MAC by `secret` (32 random bytes). The
- * store keeps only the number that is due, so it holds nothing to steal,
- * and a token that was made up never gets as far as the store. */
+ * session, its number in it, and a MAC by `secret`: 32 random bytes, or a
+ * list of such. The store keeps only the number that is due, so it holds
+ * nothing to steal; a token that was made up never reaches it. */
 export function createSessions(deps) {
   const { store, secret, grace = 10_000, now = Date.now } = deps;
-  const { reused = () => {} } = deps; // (user, sid): tell somebody
-
-  const { write, read } = form(secret);
+  // (user, sid): take back what the thief has; if that fails, so do we
+  const { reused = () => {} } = deps;
+  demandNumbers({ grace });
+  const { write, read } = form([secret].flat());
 
   return {
     async start(user) {
@@ -40,17 +42,24 @@ export function createSessions(deps) {
 // --8<-- [end:refresh]
 
 // --8<-- [start:form]
-function form(secret) {
-  const mac = (text) =>
+/** The first secret writes; all read, so that a new one logs nobody out. */
+function form(secrets) {
+  const long = (secret) => secret?.byteLength >= 32; // a text has no bytes
+  const right = secrets.length > 0 && secrets.every(long);
+  demand(right, 'secret: not 32 random bytes or more');
+
+  const mac = (secret, text) =>
     createHmac('sha256', secret).update(text).digest('base64url');
-  const write = (sid, n) => `${sid}.${n}.${mac(`${sid}.${n}`)}`;
+  const write = (sid, n) => `${sid}.${n}.${mac(secrets[0], `${sid}.${n}`)}`;
 
   function read(token) {
     const form = /^([\w-]{22})\.(\d{1,9})\.([\w-]{43})$/;
     const [, sid, n, given] = form.exec(token) ?? [];
     if (!sid) return null;
-    const right = Buffer.from(mac(`${sid}.${n}`));
-    const genuine = timingSafeEqual(Buffer.from(given), right);
+    const genuine = secrets.some((secret) => {
+      const right = mac(secret, `${sid}.${n}`);
+      return timingSafeEqual(Buffer.from(given), Buffer.from(right));
+    });
     return genuine ? { sid, n: Number(n) } : null;
   }
   return { write, read };

@@ -1,28 +1,46 @@
 // --8<-- [start:revocations]
+import { demandNumbers } from './demand.mjs';
 import { away } from './unavailable.mjs';
 
 /** Sessions whose access tokens must not be used though they are valid. An
- * entry lives as long as a verifier could take such a token, leeway and all;
- * in seconds. Without a `redis` each process knows only its own. */
-export function createRevocations({ redis, lifetime = 300, leeway = 5 }) {
-  const life = lifetime + leeway;
-  if (!redis) return inMemory(life);
-  const key = (sid) => `revoked:${sid}`;
+ * entry outlives every such token: the leeway counts twice, since the clock
+ * of who verifies may be behind by as much. In seconds. Without a `redis`
+ * each process knows only its own. */
+export function createRevocations(deps) {
+  const { redis, lifetime = 300, leeway = 5, now = Date.now } = deps;
+  demandNumbers({ lifetime }, 1);
+  demandNumbers({ leeway });
+  const life = lifetime + 2 * leeway;
+  const list = redis ? inRedis(redis, life) : inMemory(life, now);
   return {
-    revoke: (sid) => redis.set(key(sid), 1, 'EX', life).catch(away),
-    revoked: async ({ sid }) =>
-      (await redis.exists(key(sid)).catch(away)) === 1,
+    revoke: list.add,
+    // a token of no session could never be taken back
+    revoked: async ({ sid }) => !sid || list.has(sid),
   };
 }
 
-function inMemory(life) {
-  const sids = new Set();
+function inRedis(redis, life) {
+  const key = (sid) => `revoked:${sid}`;
   return {
-    async revoke(sid) {
-      sids.add(sid);
-      setTimeout(() => sids.delete(sid), life * 1000).unref();
-    },
-    revoked: async ({ sid }) => sids.has(sid),
+    add: (sid) => redis.set(key(sid), 1, 'EX', life).catch(away),
+    has: async (sid) => (await redis.exists(key(sid)).catch(away)) === 1,
   };
 }
 // --8<-- [end:revocations]
+
+// --8<-- [start:memory]
+function inMemory(life, now) {
+  const ends = new Map(); // sid -> ms, the first to end first
+  return {
+    async add(sid) {
+      for (const [old, end] of ends) {
+        if (end > now()) break;
+        ends.delete(old);
+      }
+      ends.delete(sid); // it goes to the end of the line
+      ends.set(sid, now() + life * 1000);
+    },
+    has: async (sid) => ends.get(sid) > now(),
+  };
+}
+// --8<-- [end:memory]

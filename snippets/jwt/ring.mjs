@@ -1,18 +1,22 @@
 // --8<-- [start:ring]
 import { exportJWK, generateKeyPair } from 'jose';
+import { demandNumbers } from './demand.mjs';
 
 /** The issuer's keys. A new one is published `ahead` of its first use, so
  * that every verifier's cache has it; an old one stays published until the
  * last token that it signed has expired: `lifetime` is a token's, leeway
  * included. In ms. */
 export function createKeyRing({ ahead, lifetime, now = Date.now }) {
-  const keys = []; // oldest first
+  demandNumbers({ ahead });
+  demandNumbers({ lifetime }, 1);
+  let keys = []; // oldest first
 
   function live() {
-    return keys.filter((_, i) => {
+    keys = keys.filter((_, i) => {
       const next = keys[i + 1];
       return !next || now() < next.from + lifetime;
     });
+    return keys;
   }
   return {
     async add(kid) {

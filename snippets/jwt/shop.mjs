@@ -1,5 +1,5 @@
-// JWT_SECRET=… JWT_ISSUER=… JWT_AUDIENCE=… ORIGINS=https://shop.test
-// REDIS_URL=… node serve.mjs jwt/shop.mjs
+// JWT_SECRET=… REFRESH_SECRET=… JWT_ISSUER=… JWT_AUDIENCE=…
+// ORIGINS=https://shop.test REDIS_URL=… node serve.mjs jwt/shop.mjs
 // --8<-- [start:shop]
 import { connect } from '../rate-limiting/connect.mjs';
 import { createApp as createAuthApp } from './app.mjs';
@@ -13,25 +13,23 @@ import { createVerifier } from './verify.mjs';
 
 /** All of the chapter in one app. Throws when it is not configured. */
 export async function createApp(deps = {}) {
-  const { env = process.env, signal, ...rest } = deps;
-  const { key, refresh, ...names } = readConfig(env);
+  const { env = process.env, signal, logger, refused, ...rest } = deps;
+  const { keys, refresh, origins, ...names } = readConfig(env);
+  const byKid = new Map(keys.map((key) => [key.kid, key]));
+  const times = { lifetime: 300, leeway: 5 }; // as one, or they disagree
+  const verify = createVerifier({ ...names, ...times, keys: byKid, refused });
+  const issue = createTokens({ ...names, ...times, key: keys[0] });
+
   const url = env.REDIS_URL;
-  const redis = url ? await connect({ url, signal }) : undefined;
-  const store = redis ? redisStore(redis) : memoryStore();
-  const { revoke, revoked } = createRevocations({ redis });
-  const keys = new Map([[key.kid, key]]);
-  const verify = createVerifier({ ...names, keys });
-  return createAuthApp({
-    issue: createTokens({ ...names, key }),
-    sessions: createSessions({
-      store,
-      secret: refresh,
-      reused: (user, sid) => revoke(sid), // the access token of the thief
-    }),
-    authenticate: createAuthenticate({ verify, revoked }),
-    revoke,
-    origins: (env.ORIGINS ?? '').split(','),
-    ...rest,
+  const redis = url ? await connect({ url, signal, logger }) : undefined;
+  const { revoke, revoked } = createRevocations({ ...times, redis });
+  const sessions = createSessions({
+    store: redis ? redisStore(redis) : memoryStore(),
+    secret: refresh,
+    reused: (user, sid) => revoke(sid), // the access token of the thief
   });
+  const authenticate = createAuthenticate({ verify, revoked });
+  const own = { issue, sessions, authenticate, revoke, origins, logger };
+  return createAuthApp({ ...own, ...rest });
 }
 // --8<-- [end:shop]

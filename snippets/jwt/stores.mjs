@@ -1,23 +1,30 @@
 // --8<-- [start:memory]
+import { demandNumbers } from './demand.mjs';
 import { away } from './unavailable.mjs';
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** Sessions in this process, which never forgets an old one: for trials.
- * `life` in ms, whatever is done in between. */
-export function memoryStore({ life = 30 * DAY } = {}) {
-  const sessions = new Map();
+/** Sessions in this process, for trials. `life` in ms, whatever is done in
+ * between; beyond `most` the oldest session ends. */
+export function memoryStore({ life = 30 * DAY, most = 100_000 } = {}) {
+  demandNumbers({ life, most }, 1);
+  const sessions = new Map(); // oldest first
   return {
     async start(sid, user, now) {
+      for (const [old, { until }] of sessions) {
+        if (until > now && sessions.size < most) break;
+        sessions.delete(old);
+      }
       sessions.set(sid, { user, due: 0, at: now, until: now + life });
     },
-    /** Token `n` is presented: 'next' if it was due; 'again' if the one
-     * before was, a moment ago; 'reused' ends the session. */
+    /** Token `n` is presented: 'next' if it was due, or later than that,
+     * which a store says that lost its last writes; 'again' if the one
+     * before was due a moment ago; 'reused' ends the session. */
     async take(sid, n, now, grace) {
       const session = sessions.get(sid);
       if (!session || now >= session.until) return { outcome: 'unknown' };
       const { user, due, at } = session;
-      if (n === due) {
+      if (n >= due) {
         Object.assign(session, { due: n + 1, at: now });
         return { outcome: 'next', user };
       }
@@ -43,7 +50,7 @@ local found = redis.call('HMGET', KEYS[1], 'user', 'due', 'at')
 local user, due, at = unpack(found)
 if not user then return {'unknown'} end
 local n, now, grace = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-if n == tonumber(due) then
+if n >= tonumber(due) then
   redis.call('HSET', KEYS[1], 'due', n + 1, 'at', ARGV[2])
   return {'next', user}
 end
@@ -54,6 +61,7 @@ return {'reused', user}`;
 /** The same in Redis, where a script runs to its end: no two tabs, processes
  * or thieves can both be told 'next'. */
 export function redisStore(redis, { life = 30 * DAY } = {}) {
+  demandNumbers({ life }, 1);
   const key = (sid) => `session:${sid}`;
   return {
     async start(sid, user, now) {

@@ -35,6 +35,9 @@ def shop(attempt, tmp_path):
                 known = answer.status_code == 200
                 return answer.json()["token"] if known else answer.status_code
 
+            def bare(self, **body):
+                return client.post("/refresh", **body).status_code
+
             def later(self):
                 client.get("/later")
 
@@ -86,4 +89,13 @@ def test_text_that_was_never_a_token_changes_nothing(shop):
     token = shop.login()
     for text in ("", "x", token[:-1], token + "0"):
         assert shop.refresh(text) == 401
+    assert isinstance(shop.refresh(token), str), "the session ended"
+
+
+@pytest.mark.fails_at_start
+def test_a_request_without_a_token_is_refused_like_any_other(shop):
+    """Not every request has a body, and not every body is an object with texts."""
+    token = shop.login()
+    seen = [shop.bare(), *(shop.bare(json=body) for body in ({}, {"token": 7}, [token]))]
+    assert seen == [401] * 4, f"answered {seen}"
     assert isinstance(shop.refresh(token), str), "the session ended"
