@@ -27,8 +27,10 @@ export function openPool(url, { logger = console, limits } = {}) {
     }
   }
   const pool = new pg.Pool({ connectionString: url, ...all });
-  // a connection that dies in the pool would otherwise end the process
+  // a connection that is lost would otherwise end the process: in the pool,
+  // and in the hands of somebody, whose queries fail
   pool.on('error', (error) => logger.error({ error }, 'connection lost'));
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 // --8<-- [end:pool]

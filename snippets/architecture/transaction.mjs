@@ -9,7 +9,7 @@ const AGAIN = new Set(['40001', '40P01']);
 export async function transaction(pool, work, { tries = 8 } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await once(await pool.connect(), work);
+      return await once(pool, work);
     } catch (error) {
       if (!AGAIN.has(error?.code) || !(attempt < tries)) throw error;
     }
@@ -19,15 +19,12 @@ export async function transaction(pool, work, { tries = 8 } = {}) {
 // --8<-- [end:transaction]
 
 // --8<-- [start:once]
-async function once(client, work) {
-  // The pool listens to the clients that are idle. This one is ours: if
-  // PostgreSQL closes it between two queries, its `error` that nobody hears
-  // would end the process.
+async function once(pool, work) {
   const { promise: lost, reject } = Promise.withResolvers();
-  lost.catch(() => {});
+  lost.catch(() => {}); // nobody may be waiting for it
   let [broken, over] = [null, false];
   const onError = (error) => reject((broken ??= error));
-  client.on('error', onError);
+  const client = await checkOut(pool, onError);
   const query = async (...args) => {
     if (over) throw new Error('too late: the transaction is over');
     return client.query(...args);
@@ -49,4 +46,14 @@ async function once(client, work) {
     client.release(broken); // a broken one is not for the next one
   }
 }
+
+/** The pool listens to a client while it is idle. From here on it is ours; an
+ * `error` that comes before an `await` is back would still end the process. */
+const checkOut = (pool, onError) =>
+  new Promise((resolve, reject) => {
+    pool.connect((error, client) => {
+      client?.on('error', onError);
+      return error ? reject(error) : resolve(client);
+    });
+  });
 // --8<-- [end:once]
