@@ -399,6 +399,9 @@ def test_a_command_line_and_http_are_one_shop_with_the_same_rules(folder, shop, 
 
 def test_the_command_line_without_arguments_says_what_it_takes():
     assert "place SKU=QUANTITY" in node.run(f"{TOPIC}/cli.mjs").stdout
+    for command in ("buy", "constructor"):
+        done = node.run(f"{TOPIC}/cli.mjs", "mvc", "ann", command, code=1)
+        assert done.stderr.strip().endswith(f"There is no {command}.")
 
 
 # --- what a change touches ------------------------------------------------------------
@@ -535,6 +538,10 @@ def test_the_hardened_registration_takes_a_customer_once_and_nothing_else():
         assert {client.post("/customers", json=b).status_code for b in bad} == {422}
         codes = [client.post("/customers", json=ann).status_code for _ in range(2)]
         assert codes == [201, 409]
+        json_ = {"Content-Type": "application/json"}
+        broken = client.post("/customers", content=b"{", headers=json_)
+        assert broken.status_code == 400
+        assert "body-parser" not in broken.text  # no stack trace
 
 
 def halves(application: str, kind: str, url: str, path: Path) -> dict:
@@ -863,9 +870,9 @@ def test_a_commit_that_postgresql_answers_with_rollback_is_no_success(database):
     import {{ transaction }} from './{TOPIC}/transaction.mjs';
     const pool = openPool('{database.url}');
     await pool.query('CREATE TABLE t (n integer PRIMARY KEY)');
-    const work = async ({{ query }}) => {{
-      await query('INSERT INTO t VALUES (1)');
-      await query('INSERT INTO t VALUES (1)').catch(() => {{}}); // "it is there already"
+    const work = async (db) => {{
+      await db.query('INSERT INTO t VALUES (1)');
+      await db.query('INSERT INTO t VALUES (1)').catch(() => {{}}); // "it is there already"
     }};
     await transaction(pool, work).then(
       () => console.log('committed'),
@@ -898,7 +905,7 @@ await once(proxy.listen(0, '127.0.0.1'), 'listening');
 url.port = proxy.address().port;
 const pool = openPool(url.href, {{ limits: {{ query_timeout: 1_500 }} }});
 const one = async () => (await pool.query('SELECT 1 AS one')).rows[0].one;
-const whole = () => transaction(pool, ({{ query }}) => query('SELECT 2'));
+const whole = () => transaction(pool, (db) => db.query('SELECT 2'));
 const ask = {{ one, whole }};
 for (const [name, question] of Object.entries(ask)) {{
   await question();
