@@ -47,8 +47,8 @@ async function once(pool, work) {
   }
 }
 
-/** The pool listens to a client while it is idle. From here on it is ours; an
- * `error` that comes before an `await` is back would still end the process. */
+/** The pool listens to a client that is idle. From now on we do: after an
+ * `await`, an `error` may have come already, and ended the process. */
 const checkOut = (pool, onError) =>
   new Promise((resolve, reject) => {
     pool.connect((error, client) => {

@@ -397,6 +397,49 @@ def test_a_command_line_and_http_are_one_shop_with_the_same_rules(folder, shop, 
     assert command("eve", "cancel", order["id"], code=1) == "You have no such order."
 
 
+IN_PROCESS = """
+import {{ once }} from 'node:events';
+import {{ createServer }} from 'node:http';
+import {{ createApp }} from './architecture/onefile/app.mjs';
+const deps = {{ authenticate: () => ({{ id: 'ann' }}), path: {path} }};
+const server = createServer(createApp(deps)).listen(0, '127.0.0.1');
+await once(server, 'listening');
+const url = `http://127.0.0.1:${{server.address().port}}/orders`;
+const headers = {{ 'Content-Type': 'application/json' }};
+const body = JSON.stringify({{ items: {items} }});
+const answer = await fetch(url, {{ method: 'POST', headers, body }});
+const {{ detail, status }} = await answer.json();
+console.log(detail ?? status);
+server.close();
+server.closeAllConnections();
+"""
+
+
+@pytest.mark.claim("architecture/rules-in-controllers")
+def test_a_command_line_can_also_send_a_request_to_the_untouched_app(tmp_path):
+    """Rules in handlers are no obstacle to an entry that speaks HTTP."""
+    said = []
+    for arguments in ("tea=2", "tea=200", "tea=0", "cup=1", "pot=9"):
+        sku, _, quantity = arguments.partition("=")
+        items = json.dumps([many(sku, int(quantity))])
+        path = json.dumps(str(tmp_path / "one.db"))
+        asked = node.evaluate(IN_PROCESS.format(path=path, items=items)).stdout.strip()
+        code = 0 if arguments == "tea=2" else 1
+        shop = {"SHOP": str(tmp_path / "other.db")}
+        args = ("onefile", "ann", "place", arguments)
+        done = node.run(f"{TOPIC}/cli.mjs", *args, env=shop, code=code)
+        called = done.stderr.strip() if code else json.loads(done.stdout)["status"]
+        assert asked == called
+        said.append(asked)
+    assert said == [
+        "open",
+        "There is not enough of it.",
+        "That is no order.",
+        "There is no cup.",
+        "That is more than you may owe.",
+    ]
+
+
 def test_the_command_line_without_arguments_says_what_it_takes():
     assert "place SKU=QUANTITY" in node.run(f"{TOPIC}/cli.mjs").stdout
     for command in ("buy", "constructor"):
