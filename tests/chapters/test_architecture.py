@@ -241,6 +241,32 @@ def test_an_error_cannot_choose_a_status_that_is_no_error(name, shop):
         assert large.status_code == 413  # what the parser says is the client's
 
 
+BORDERS = {
+    "a thousand": ({"items": [many("tea", 1000)]}, "#/items/0/quantity"),
+    "half a piece": ({"items": [many("tea", 0.5)]}, "#/items/0/quantity"),
+    "text for a number": ({"items": [many("tea", "1")]}, "#/items/0/quantity"),
+    "no name": ({"items": [many("tea; --", 1)]}, "#/items/0/sku"),
+    "nothing": ({"items": []}, "#/items"),
+    "fifty-one": ({"items": [TEA] * 51}, "#/items"),
+    "half a character": ({"items": [TEA], "note": "\ud800"}, "#/note"),
+    "the end of a text": ({"items": [TEA], "note": "a\x00b"}, "#/note"),
+    "a long note": ({"items": [TEA], "note": "x" * 501}, "#/note"),
+}
+
+
+def test_what_is_no_order_is_refused_with_its_place(shop):
+    """Also what a database could not store as it is: a lone surrogate, or a NUL."""
+    json_ = {"Content-Type": "application/json"}
+    with shop("layered/app.mjs") as client:
+        for kind, (order, pointer) in BORDERS.items():
+            answer = client.post("/orders", content=json.dumps(order), headers=json_)
+            assert answer.status_code == 422, kind
+            found = [error["pointer"] for error in answer.json()["errors"]]
+            assert found == [pointer], kind
+        most = {"items": [TEA] * 20, "note": "x" * 500}
+        assert client.post("/orders", json=most).status_code == 201
+
+
 def test_an_order_with_many_errors_gets_twenty_of_them(shop):
     with shop("layered/app.mjs") as client:
         refused = place(client, *([many("no such thing", 0)] * 50), note=7)
@@ -363,6 +389,43 @@ def test_a_handler_that_knows_one_databases_errors_answers_500_on_the_other(
         answer = place(client, many("tea", 21))
         assert answer.status_code == (500 if known == "SQLite" else 409)
         assert "constraint" not in answer.text  # nothing leaks in either case
+
+
+@pytest.mark.parametrize("name", [name for name in APPS if "PostgreSQL" in name])
+def test_another_constraint_is_not_a_lack_of_stock(name, shop, database):
+    app, models = APPS[name]
+    with shop(app, database.url, models=models) as client:
+        database.sql("ALTER TABLE products ADD CONSTRAINT odd CHECK (stock <> 19)")
+        assert place(client, TEA).status_code == 500
+        assert place(client, many("tea", 2)).status_code == 201
+        assert place(client, many("tea", 20)).status_code == 409
+
+
+@pytest.mark.parametrize("kind", ["atomically.mjs", "layered/sqlite.mjs"])
+def test_another_process_cannot_write_between_reading_and_writing(kind, tmp_path):
+    """The lock is taken at the beginning, so that what was read is still true."""
+    seen = node.evaluate(
+        f"""
+    import {{ DatabaseSync }} from 'node:sqlite';
+    import {{ atomically }} from './{TOPIC}/atomically.mjs';
+    import {{ sqliteStore }} from './{TOPIC}/layered/sqlite.mjs';
+    const path = '{tmp_path}/shop.db';
+    const store = sqliteStore({{ path }});
+    const [db, other] = [new DatabaseSync(path), new DatabaseSync(path)]; // wait for nobody
+    const sold = () => {{
+      try {{
+        other.exec('UPDATE products SET stock = 0');
+        console.log('written');
+      }} catch ({{ message }}) {{
+        console.log(message);
+      }}
+    }};
+    if ('{kind}' === 'atomically.mjs') atomically(db, sold);
+    else await store.unitOfWork(async () => sold());
+    sold();
+    """
+    ).stdout
+    assert seen.splitlines() == ["database is locked", "written"]
 
 
 # --- a second way in ------------------------------------------------------------------
@@ -585,6 +648,8 @@ def test_the_hardened_registration_takes_a_customer_once_and_nothing_else():
         broken = client.post("/customers", content=b"{", headers=json_)
         assert broken.status_code == 400
         assert "body-parser" not in broken.text  # no stack trace
+        large = client.post("/customers", json={**ann, "more": "x" * 20_000})
+        assert large.status_code == 413
 
 
 def halves(application: str, kind: str, url: str, path: Path) -> dict:
@@ -792,6 +857,52 @@ def test_a_transaction_gives_up_after_its_tries_whatever_they_are(database):
     ).stdout
     said = [f"40001 {tries}" for tries in (3, 2, 1, 1, 1)]
     assert seen.splitlines() == [*said, "null"]
+
+
+DEADLOCK = """
+import {{ openPool }} from './architecture/pool.mjs';
+import {{ transaction }} from './architecture/transaction.mjs';
+const pool = openPool('{url}');
+await pool.query("CREATE TABLE t (k text, n integer); INSERT INTO t VALUES ('a', 0), ('b', 0)");
+let [begun, first] = [0, 0];
+let go;
+const both = new Promise((resolve) => (go = resolve));
+const change = (...keys) => async (db) => {{
+  begun += 1;
+  for (const key of keys) {{
+    await db.query('UPDATE t SET n = n + 1 WHERE k = $1', [key]);
+    if ((first += 1) === 2) go();
+    await both; // each has one row, and asks for the other's
+  }}
+}};
+await Promise.all([change('a', 'b'), change('b', 'a')].map((work) => transaction(pool, work)));
+console.log(begun, (await pool.query('SELECT n FROM t')).rows.map(({{ n }}) => n).join());
+await pool.end();
+"""
+
+
+def test_of_two_that_wait_for_each_other_one_begins_again(database):
+    assert node.evaluate(DEADLOCK.format(url=database.url)).stdout == "3 2,2\n"
+
+
+def test_a_client_comes_back_without_what_a_transaction_hung_on_it(database):
+    done = node.evaluate(
+        f"""
+    import {{ openPool }} from './{TOPIC}/pool.mjs';
+    import {{ transaction }} from './{TOPIC}/transaction.mjs';
+    const pool = openPool('{database.url}', {{ limits: {{ max: 1 }} }});
+    const listeners = async () => {{
+      const client = await pool.connect();
+      client.release();
+      return client.listenerCount('error');
+    }};
+    const before = await listeners();
+    for (let n = 0; n < 20; n += 1) await transaction(pool, (db) => db.query('SELECT 1'));
+    console.log((await listeners()) - before);
+    await pool.end();
+    """
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
 
 
 # how a connection is lost, as the work of a transaction; `kill(pid)` ends the backend,
