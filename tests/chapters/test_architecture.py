@@ -430,6 +430,7 @@ def test_another_process_cannot_write_between_reading_and_writing(kind, tmp_path
 
 # --- a second way in ------------------------------------------------------------------
 
+
 def refusal(done) -> str:
     """What the command line said; Node 22 adds that SQLite is an experiment."""
     return done.stderr.splitlines()[0]
@@ -1126,7 +1127,7 @@ NO_POOL = {
     "no end": (f"'{URL}'", "statement_timeout: 0", "statement_timeout must be"),
     "text": (f"'{URL}'", "query_timeout: '6000'", "query_timeout must be"),
     "nothing": (f"'{URL}'", "query_timeout: undefined", "query_timeout must be"),
-    "a wrong name": (f"'{URL}'", "statment_timeout: 5", "statment_timeout is no limit"),
+    "a wrong name": (f"'{URL}'", "statement_time: 5", "statement_time is no limit"),
     "in the URL": (f"'{URL}?ssl=0&query_timeout=0'", "", "query_timeout: not in the URL"),
 }
 
