@@ -956,7 +956,7 @@ await Promise.all([other.end(), pool.end()]);
 def test_a_connection_lost_in_a_transaction_rejects_it_and_the_process_goes_on(
     how, database
 ):
-    idle = 200 if "limit" in how else 10_000
+    idle = 1_000 if "limit" in how else 10_000
     source = LOSES.format(
         url=database.url, lose=LOST[how], idle=idle, snippet="transaction.mjs"
     )
@@ -1094,6 +1094,44 @@ def test_a_server_that_is_there_and_silent_is_given_up(database):
     ]
 
 
+CUT = """
+import net from 'node:net';
+import {{ once }} from 'node:events';
+import {{ openPool }} from './architecture/pool.mjs';
+import {{ transaction }} from './architecture/transaction.mjs';
+const url = new URL('{url}');
+const {{ port, hostname }} = url;
+let cut = '{statement}';
+const proxy = net.createServer((client) => {{
+  const server = net.connect(port, hostname);
+  client.on('data', (data) => {{
+    if (cut && data.includes(cut)) return client.destroy();
+    return server.write(data);
+  }});
+  server.pipe(client);
+  server.on('error', () => {{}});
+  client.on('close', () => server.destroy()).on('error', () => {{}});
+}});
+await once(proxy.listen(0, '127.0.0.1'), 'listening');
+url.port = proxy.address().port;
+const pool = openPool(url.href);
+const work = async (db) => (await db.query('SELECT 1 AS one')).rows[0].one;
+await transaction(pool, work).catch(({{ message }}) => console.log(message));
+cut = '';
+console.log(await transaction(pool, work));
+await pool.end();
+proxy.close();
+"""
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "SELECT", "COMMIT"])
+def test_a_connection_that_is_cut_at_any_statement_is_one_rejection(statement, database):
+    """Nobody waits for the work yet, or any more; it is no second, unhandled one."""
+    source = CUT.format(url=database.url, statement=statement)
+    said = node.evaluate(source).stdout.splitlines()
+    assert said == ["Connection terminated unexpectedly", "1"]
+
+
 def test_a_pool_has_its_limits_and_postgresql_knows_them(database):
     seen = node.evaluate(
         f"""
@@ -1106,7 +1144,7 @@ def test_a_pool_has_its_limits_and_postgresql_knows_them(database):
     console.log(max, connectionTimeoutMillis > 0, query_timeout > statement_timeout);
     await usual.end();
 
-    const limits = {{ max: 1, connectionTimeoutMillis: 100, statement_timeout: 100 }};
+    const limits = {{ max: 1, connectionTimeoutMillis: 2_000, statement_timeout: 100 }};
     const small = openPool('{database.url}', {{ limits }});
     await small.query('SELECT pg_sleep(60)').catch(({{ code }}) => console.log(code));
     const only = await small.connect();
