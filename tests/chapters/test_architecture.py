@@ -88,7 +88,7 @@ def shop(tmp_path):
         path = tmp_path / f"serve-{secrets.token_hex(4)}.mjs"
         given = ["authenticate", deps]
         before = (
-            "const authenticate = (req) => {\n"
+            "const authenticate = async (req) => {\n"
             "  const id = req.get('X-Customer');\n  return id ? { id } : null;\n};\n"
         )
         if models:
