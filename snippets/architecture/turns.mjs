@@ -9,17 +9,20 @@ export function inTurn() {
   };
 }
 
+const OVER = new Error('too late: it is over');
+
 /** Waits `ms` milliseconds for `work(signal)` and no longer. The signal
  * aborts then, or when the work has ended: what it still does is too late. */
 export async function within(ms, work) {
   const over = new AbortController();
   const { promise: late, reject } = Promise.withResolvers();
-  const timer = setTimeout(reject, ms, new Error(`not within ${ms} ms`));
+  const giveUp = () => reject(new Error(`not within ${ms} ms`));
+  const timer = setTimeout(giveUp, ms);
   try {
     return await Promise.race([work(over.signal), late]);
   } finally {
     clearTimeout(timer);
-    over.abort();
+    over.abort(OVER);
   }
 }
 // --8<-- [end:turns]
