@@ -1390,6 +1390,20 @@ def test_reading_that_hangs_holds_up_nobody(kind):
     assert seen.splitlines() == ["not within 100 ms", "null"]
 
 
+def test_a_unit_that_is_done_leaves_no_timer_behind():
+    """Else each request would keep one for the rest of its patience."""
+    seen = node.evaluate(
+        f"""
+    import {{ sqliteStore }} from './{TOPIC}/layered/sqlite.mjs';
+    const store = sqliteStore();
+    await store.unitOfWork(async () => {{}});
+    await store.read(async () => {{}});
+    console.log(process.getActiveResourcesInfo().includes('Timeout'));
+    """
+    ).stdout
+    assert seen == "false\n"
+
+
 def test_a_store_that_is_passed_in_is_closed_by_who_opened_it():
     seen = node.evaluate(
         f"""
