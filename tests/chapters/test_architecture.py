@@ -1390,6 +1390,35 @@ def test_reading_that_hangs_holds_up_nobody(kind):
     assert seen.splitlines() == ["not within 100 ms", "null"]
 
 
+@pytest.mark.parametrize("kind", FACTORIES)
+def test_who_reads_sees_no_half_of_a_unit(kind, request):
+    url = request.getfixturevalue("database").url if kind == "postgres" else ""
+    seen = node.evaluate(
+        f"""
+    import {{ {FACTORIES[kind]} as open }} from './{TOPIC}/layered/{kind}.mjs';
+    const store = await open({{ url: '{url}' }});
+    const order = {{ id: 'a', customer: 'ann', items: [], status: 'open', total: 1, version: 1 }};
+    let written;
+    let goOn;
+    const half = new Promise((resolve) => (written = resolve));
+    const gate = new Promise((resolve) => (goOn = resolve));
+    const unit = store.unitOfWork(async ({{ orders }}) => {{
+      await orders.insert(order);
+      written();
+      await gate;
+      throw new Error('taken back');
+    }});
+    await half;
+    const read = store.read(({{ orders }}) => orders.get('a'));
+    setImmediate(goOn);
+    await unit.catch(({{ message }}) => console.log(message));
+    console.log(await read);
+    await store.close();
+    """
+    ).stdout
+    assert seen.splitlines() == ["taken back", "null"]
+
+
 def test_a_unit_that_is_done_leaves_no_timer_behind():
     """Else each request would keep one for the rest of its patience."""
     seen = node.evaluate(
