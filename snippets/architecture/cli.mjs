@@ -20,11 +20,12 @@ if (!Object.hasOwn(VERSIONS, version ?? '')) {
 } else {
   const { commands } = await VERSIONS[version]();
   const { place, pay, cancel } = await commands({ path: env.SHOP });
-  const known = { place: () => place(customer, { items }) };
-  known.pay = () => pay(customer, rest[0]);
-  known.cancel = () => cancel(customer, rest[0]);
+  const known = new Map([['place', () => place(customer, { items })]])
+    .set('pay', () => pay(customer, rest[0]))
+    .set('cancel', () => cancel(customer, rest[0]));
   try {
-    console.log(JSON.stringify(await known[command]()));
+    if (!known.has(command)) throw new Error(`There is no ${command}.`);
+    console.log(JSON.stringify(await known.get(command)()));
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;

@@ -1,5 +1,6 @@
 // --8<-- [start:customers]
 import express from 'express';
+import { problems } from './edge.mjs';
 
 const isText = (value) =>
   typeof value === 'string' && value !== '' && value.length <= 200;
@@ -23,6 +24,7 @@ export function createApp({ customers = new Map() } = {}) {
     customers.set(customer.email, customer);
     return res.status(201).json(customer);
   });
+  app.use(problems());
   return app;
 }
 // --8<-- [end:customers]

@@ -18,6 +18,12 @@ export function identify(authenticate) {
     next();
   };
 }
+// --8<-- [end:edge]
+
+// --8<-- [start:problems]
+// an error may say anything: a status of 200 would be a success
+const isClientError = (status) =>
+  Number.isInteger(status) && status >= 400 && status < 500;
 
 /** The last middleware: whatever is not our own answer is a 500. */
 export function problems({ logger = console } = {}) {
@@ -25,7 +31,8 @@ export function problems({ logger = console } = {}) {
     if (res.headersSent) return next(error);
     // of the body's parser, or of the router: /orders/%zz
     const theirs = error.expose || error instanceof URIError;
-    const known = error instanceof Problem || (theirs && error.status < 500);
+    const known =
+      error instanceof Problem || (theirs && isClientError(error.status));
     if (!known) logger.error({ error }, 'request failed');
     const status = known ? error.status : 500;
     const detail = error instanceof Problem ? error.message : undefined;
@@ -36,7 +43,7 @@ export function problems({ logger = console } = {}) {
       .json({ title, status, detail, ...(known && error.members) });
   };
 }
-// --8<-- [end:edge]
+// --8<-- [end:problems]
 
 // --8<-- [start:parse]
 /** A new object with what a client may say, or errors with pointers. */

@@ -1,28 +1,39 @@
 // --8<-- [start:outbox]
-/** Stores the order and what is to be told of it, or neither. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { atomically } from './atomically.mjs';
+import { within } from './turns.mjs';
+
+/** Stores the order and the event about it, or neither. */
 export async function place({ db }, order) {
-  db.exec('BEGIN IMMEDIATE');
-  try {
+  atomically(db, () => {
     db.prepare(
       `INSERT INTO orders (id, customer, items, status, total, version)
        VALUES (?, ?, ?, 'open', ?, 1)`,
     ).run(order.id, order.customer, JSON.stringify(order.items), order.total);
     const event = JSON.stringify({ id: order.id, type: 'order-placed' });
     db.prepare('INSERT INTO outbox VALUES (?, ?)').run(order.id, event);
-    db.exec('COMMIT');
-  } catch (error) {
-    db.exec('ROLLBACK');
-    throw error;
+  });
+}
+
+/** Publishes what waits, in order. A crash after `publish` does it twice:
+ * whoever listens remembers the ids it has seen. */
+export async function relay({ db, publish, signal, patience = 10_000 }) {
+  const oldest = db.prepare('SELECT * FROM outbox ORDER BY rowid LIMIT 1');
+  for (let row; !signal?.aborted && (row = oldest.get());) {
+    const event = JSON.parse(row.event);
+    // it throws, or hangs: the rest waits
+    await within(patience, (late) => publish(event, { signal: late }));
+    db.prepare('DELETE FROM outbox WHERE id = ?').run(row.id);
   }
 }
 
-/** Runs again and again, in one process. A crash after `publish` tells it
- * twice: whoever listens remembers the ids it has seen. */
-export async function relay({ db, publish }) {
-  const waiting = db.prepare('SELECT * FROM outbox ORDER BY rowid LIMIT 100');
-  for (const { id, event } of waiting.all()) {
-    await publish(JSON.parse(event)); // throws: the rest waits, in order
-    db.prepare('DELETE FROM outbox WHERE id = ?').run(id);
+/** Relays until `signal` aborts, in one process, and never twice at once. */
+export async function keepRelaying({ signal, logger = console, ...deps }) {
+  while (!signal.aborted) {
+    await relay({ signal, ...deps }).catch((error) =>
+      logger.error({ error }, 'events are waiting'),
+    );
+    await sleep(1_000, null, { signal }).catch(() => {});
   }
 }
 // --8<-- [end:outbox]

@@ -6,7 +6,6 @@ import { sqliteStore } from './sqlite.mjs';
 /** The composition root: the only place that knows all the parts. */
 export async function createApp({ authenticate = () => null, ...deps } = {}) {
   const store = deps.store ?? sqliteStore(deps);
-  deps.signal?.addEventListener('abort', () => store.close());
   const orders = createOrders(store);
   return httpApp({ ...deps, orders, authenticate });
 }

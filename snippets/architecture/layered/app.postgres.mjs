@@ -9,7 +9,6 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
   const url = deps.url ?? process.env.DATABASE_URL;
   const open = url ? postgresStore : sqliteStore;
   const store = deps.store ?? (await open({ ...deps, url }));
-  deps.signal?.addEventListener('abort', () => store.close());
   const orders = createOrders(store);
   return httpApp({ ...deps, orders, authenticate });
 }

@@ -14,6 +14,8 @@ export const contract = {
     await store.unitOfWork(({ orders }) => orders.insert(order('a')));
     const found = await store.read(({ orders }) => orders.get('a'));
     assert.deepEqual({ ...found }, order('a'));
+    const id = 'constructor'; // what every object has
+    assert.equal(await store.read(({ orders }) => orders.get(id)), null);
   },
   'what is owed is a number, of open orders': async (store) => {
     const owed = await store.unitOfWork(async ({ orders }) => {
@@ -68,6 +70,18 @@ export const contract = {
     await Promise.allSettled([1, 2, 3, 4, 5, 6].map(unit));
     const owed = await store.unitOfWork(({ orders }) => orders.owed('ann'));
     assert.equal(owed, 2700);
+  },
+  'an id is taken once': async (store) => {
+    const insert = () =>
+      store.unitOfWork(({ orders }) => orders.insert(order('a')));
+    await insert();
+    await assert.rejects(insert);
+  },
+  'a unit that is over writes no more': async (store) => {
+    const late = await store.unitOfWork(async (stores) => stores);
+    await assert.rejects(() => late.orders.insert(order('a')));
+    const found = await store.read(({ orders }) => orders.get('a'));
+    assert.equal(found, null);
   },
   'prices are those of what there is': async (store) => {
     const skus = ['tea', 'cup', 'pot'];

@@ -1,12 +1,10 @@
 // --8<-- [start:unit]
-import { openPool } from '../pool.mjs';
-import { SCHEMA } from '../schema.mjs';
+import { openDatabase } from '../database.mjs';
 import { transaction } from '../transaction.mjs';
 import { Refused } from './domain.mjs';
 
-export async function postgresStore({ url, logger }) {
-  const pool = openPool(url, { logger });
-  await pool.query(SCHEMA);
+export async function postgresStore({ url, ...deps }) {
+  const pool = await openDatabase(url, deps);
 
   const storesIn = (client) => {
     const sql = async (text, ...values) =>
@@ -25,7 +23,11 @@ export async function postgresStore({ url, logger }) {
 // --8<-- [start:stores]
 const ordersIn = (sql) => ({
   async get(id) {
-    const [row] = await sql('SELECT * FROM orders WHERE id = $1', id);
+    const [row] = await sql(
+      `SELECT id, customer, items, note, status, total, version
+       FROM orders WHERE id = $1`,
+      id,
+    );
     if (!row) return null;
     const note = row.note ?? undefined;
     return { ...row, items: JSON.parse(row.items), note };

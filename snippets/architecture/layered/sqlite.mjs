@@ -2,49 +2,63 @@
    a release candidate on Node 24, and warns on 22 */
 // --8<-- [start:unit]
 import { DatabaseSync } from 'node:sqlite';
+import { rollback } from '../atomically.mjs';
 import { SCHEMA } from '../schema.mjs';
+import { inTurn, within } from '../turns.mjs';
 import { Refused } from './domain.mjs';
 
-export function sqliteStore({ path = ':memory:' } = {}) {
+export function sqliteStore({
+  path = ':memory:',
+  patience = 5_000,
+  signal,
+} = {}) {
   const db = new DatabaseSync(path, { timeout: 2_000 });
   db.exec(SCHEMA);
   const known = new Map();
   const sql = (text) =>
     known.get(text) ?? known.set(text, db.prepare(text)).get(text);
-  const stores = { orders: ordersIn(sql), products: productsIn(sql) };
+  // what `work` still writes when it is over would be the next one's
+  const asked = (work) =>
+    within(patience, (over) => {
+      const own = (text) => (over.throwIfAborted(), sql(text));
+      return work({ orders: ordersIn(own), products: productsIn(own) });
+    });
 
   async function alone(work) {
     db.exec('BEGIN IMMEDIATE');
     try {
-      const result = await work(stores);
+      const result = await asked(work);
       db.exec('COMMIT');
       return result;
     } catch (error) {
-      db.exec('ROLLBACK');
+      rollback(db);
       throw error;
     }
   }
+  // --8<-- [end:unit]
 
+  // --8<-- [start:queue]
   // `work` awaits, and there is one connection: without a queue the next
   // request would write into this one's transaction
-  let last = Promise.resolve();
-  const queued = (step) => {
-    const turn = last.then(step);
-    last = turn.catch(() => {});
-    return turn;
-  };
+  const queued = inTurn();
+  let closed;
+  const close = () => (closed ??= queued(() => db.close()));
+  signal?.addEventListener('abort', close);
   return {
     unitOfWork: (work) => queued(() => alone(work)),
-    read: (work) => queued(() => work(stores)), // nothing half-written
-    close: () => queued(() => db.close()),
+    read: (work) => queued(() => asked(work)), // nothing half-written
+    close,
   };
 }
-// --8<-- [end:unit]
+// --8<-- [end:queue]
 
 // --8<-- [start:stores]
 const ordersIn = (sql) => ({
   async get(id) {
-    const row = sql('SELECT * FROM orders WHERE id = ?').get(id);
+    const row = sql(
+      `SELECT id, customer, items, note, status, total, version
+       FROM orders WHERE id = ?`,
+    ).get(id);
     if (!row) return null;
     const note = row.note ?? undefined;
     return { ...row, items: JSON.parse(row.items), note };

@@ -3,6 +3,7 @@
 // --8<-- [start:setup]
 import { randomUUID } from 'node:crypto';
 import { DatabaseSync } from 'node:sqlite';
+import { atomically } from '../atomically.mjs';
 import { SCHEMA } from '../schema.mjs';
 
 const CREDIT = 100_000;
@@ -21,17 +22,6 @@ export function createModels({ path = ':memory:' } = {}) {
   const known = new Map();
   const sql = (text) =>
     known.get(text) ?? known.set(text, db.prepare(text)).get(text);
-  const atomically = (work) => {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      const result = work();
-      db.exec('COMMIT');
-      return result;
-    } catch (error) {
-      db.exec('ROLLBACK');
-      throw error;
-    }
-  };
   // --8<-- [end:setup]
 
   // --8<-- [start:product]
@@ -64,7 +54,7 @@ export function createModels({ path = ':memory:' } = {}) {
   class Order {
     /** Resolves to the order, or rejects with a ModelError. */
     static async place({ customer, items, note }) {
-      return atomically(() => {
+      return atomically(db, () => {
         let total = 0;
         for (const { sku, quantity } of items) {
           const product = Product.get(sku);
@@ -108,11 +98,13 @@ export function createModels({ path = ':memory:' } = {}) {
 
     // --8<-- [start:change]
     static async pay(customer, id) {
-      return atomically(() => Order.get(customer, id).move('paid', ['open']));
+      return atomically(db, () =>
+        Order.get(customer, id).move('paid', ['open']),
+      );
     }
 
     static async cancel(customer, id) {
-      return atomically(() => {
+      return atomically(db, () => {
         const order = Order.get(customer, id);
         order.move('cancelled', ['open', 'paid']);
         for (const { sku, quantity } of order.items) {

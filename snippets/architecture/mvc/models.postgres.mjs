@@ -1,7 +1,6 @@
 // --8<-- [start:setup]
 import { randomUUID } from 'node:crypto';
-import { openPool } from '../pool.mjs';
-import { SCHEMA } from '../schema.mjs';
+import { openDatabase } from '../database.mjs';
 import { transaction } from '../transaction.mjs';
 
 const CREDIT = 100_000;
@@ -14,10 +13,8 @@ export class ModelError extends Error {
 }
 
 /** Models that know their rules and how they are stored, and no HTTP. */
-export async function createModels({ url, signal, logger } = {}) {
-  const pool = openPool(url ?? process.env.DATABASE_URL, { logger });
-  signal?.addEventListener('abort', () => pool.end());
-  await pool.query(SCHEMA);
+export async function createModels({ url, ...deps } = {}) {
+  const pool = await openDatabase(url ?? process.env.DATABASE_URL, deps);
   const atomically = (work) => transaction(pool, work);
   // --8<-- [end:setup]
 

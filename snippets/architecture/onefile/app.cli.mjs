@@ -4,6 +4,7 @@
 import express from 'express';
 import { randomUUID } from 'node:crypto';
 import { DatabaseSync } from 'node:sqlite';
+import { atomically } from '../atomically.mjs';
 import { identify, parseOrder, Problem, problems } from '../edge.mjs';
 import { SCHEMA } from '../schema.mjs';
 
@@ -16,23 +17,13 @@ export function openShop({ path = ':memory:' } = {}) {
     known.get(text) ?? known.set(text, db.prepare(text)).get(text);
 
   const find = (id, user) => {
-    const row = sql('SELECT * FROM orders WHERE id = ? AND customer = ?').get(
-      id,
-      user.id,
-    );
+    const row = sql(
+      `SELECT id, customer, items, note, status, total, version
+       FROM orders WHERE id = ? AND customer = ?`,
+    ).get(id, user.id);
     if (!row) throw new Problem(404, 'You have no such order.');
     const note = row.note ?? undefined;
     return { ...row, items: JSON.parse(row.items), note };
-  };
-  const atomically = (work) => {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      work();
-      db.exec('COMMIT');
-    } catch (error) {
-      db.exec('ROLLBACK');
-      throw error;
-    }
   };
   // --8<-- [end:setup]
 
@@ -43,7 +34,7 @@ export function openShop({ path = ':memory:' } = {}) {
     const { items, note } = value;
     const id = `ord_${randomUUID()}`;
     let total = 0;
-    atomically(() => {
+    atomically(db, () => {
       for (const { sku, quantity } of items) {
         const price = 'SELECT price FROM products WHERE sku = ?';
         const product = sql(price).get(sku);
@@ -82,7 +73,7 @@ export function openShop({ path = ':memory:' } = {}) {
   // --8<-- [start:change]
   const change = (status, before, also = () => {}) =>
     function changed(id, user) {
-      atomically(() => {
+      atomically(db, () => {
         const order = find(id, user);
         if (!before.includes(order.status)) {
           throw new Problem(409, `It is ${order.status}.`);

@@ -4,6 +4,7 @@
 import express from 'express';
 import { randomUUID } from 'node:crypto';
 import { DatabaseSync } from 'node:sqlite';
+import { atomically } from '../atomically.mjs';
 import { identify, parseOrder, Problem, problems } from '../edge.mjs';
 import { SCHEMA } from '../schema.mjs';
 
@@ -17,23 +18,13 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
   app.use(identify(authenticate), express.json({ limit: '16kb' }));
 
   const find = (id, user) => {
-    const row = sql('SELECT * FROM orders WHERE id = ? AND customer = ?').get(
-      id,
-      user.id,
-    );
+    const row = sql(
+      `SELECT id, customer, items, note, status, total, version
+       FROM orders WHERE id = ? AND customer = ?`,
+    ).get(id, user.id);
     if (!row) throw new Problem(404, 'You have no such order.');
     const note = row.note ?? undefined;
     return { ...row, items: JSON.parse(row.items), note };
-  };
-  const atomically = (work) => {
-    db.exec('BEGIN IMMEDIATE');
-    try {
-      work();
-      db.exec('COMMIT');
-    } catch (error) {
-      db.exec('ROLLBACK');
-      throw error;
-    }
   };
   // --8<-- [end:setup]
 
@@ -44,7 +35,7 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
     const { items, note } = value;
     const id = `ord_${randomUUID()}`;
     let total = 0;
-    atomically(() => {
+    atomically(db, () => {
       for (const { sku, quantity } of items) {
         const price = 'SELECT price FROM products WHERE sku = ?';
         const product = sql(price).get(sku);
@@ -87,7 +78,7 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
 
   const change = (status, before, also = () => {}) =>
     function handler(req, res) {
-      atomically(() => {
+      atomically(db, () => {
         const order = find(req.params.id, req.user);
         if (!before.includes(order.status)) {
           throw new Problem(409, `It is ${order.status}.`);

@@ -1,22 +1,20 @@
 // --8<-- [start:setup]
 import express from 'express';
 import { randomUUID } from 'node:crypto';
+import { openDatabase } from '../database.mjs';
 import { identify, parseOrder, Problem, problems } from '../edge.mjs';
-import { openPool } from '../pool.mjs';
-import { SCHEMA } from '../schema.mjs';
 import { transaction } from '../transaction.mjs';
 
 export async function createApp({ authenticate = () => null, ...deps } = {}) {
   const url = deps.url ?? process.env.DATABASE_URL;
-  const pool = openPool(url, deps);
-  deps.signal?.addEventListener('abort', () => pool.end());
-  await pool.query(SCHEMA);
+  const pool = await openDatabase(url, deps);
   const app = express().disable('x-powered-by');
   app.use(identify(authenticate), express.json({ limit: '16kb' }));
 
   const find = async (id, user, db = pool) => {
     const { rows } = await db.query(
-      'SELECT * FROM orders WHERE id = $1 AND customer = $2',
+      `SELECT id, customer, items, note, status, total, version
+       FROM orders WHERE id = $1 AND customer = $2`,
       [id, user.id],
     );
     const [row] = rows;

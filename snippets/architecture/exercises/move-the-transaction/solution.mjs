@@ -34,7 +34,11 @@ function openShop() {
         db.exec('COMMIT');
         return result;
       } catch (error) {
-        db.exec('ROLLBACK');
+        try {
+          db.exec('ROLLBACK');
+        } catch {
+          // on a full disk SQLite has done it already; the error says why
+        }
         throw error;
       }
     });
