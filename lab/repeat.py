@@ -67,6 +67,7 @@ def only(topic: str | None) -> tuple[str, ...]:
         f"tests/chapters/test_{slug}.py",
         f"tests/exercises/{topic}",
         "tests/guide/test_snippets.py",
+        "tests/guide/test_company.py",
     )
     return (f"--topic={topic}", *(path for path in paths if (ROOT / path).exists()))
 
