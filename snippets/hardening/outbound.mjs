@@ -41,7 +41,7 @@ function pinned(resolve, forbidden) {
       const found = check(await resolve(host), forbidden);
       process.nextTick(done, null, found);
     } catch (error) {
-      process.nextTick(done, error);
+      process.nextTick(done, error ?? new Error('no address'));
     }
   };
 }

@@ -53,6 +53,9 @@ WITHOUT = {
         architecture/layered/domain.mjs#pay hardening/files.mjs#contained
         rest-apis/problem.mjs#methods rest-apis/problem.mjs#notFound
         validation/validate.mjs#problem rate-limiting/device.mjs#devicesOf
+        hardening/redirect.mjs#isOrigin jwt/cookies.mjs#isOrigin
+        rate-limiting/address.mjs#addressed rest-apis/patch.mjs#mergePatch
+        validation/order.mjs#parseOrderPatch
     """,
     "is played as a part of the app that is made of it": """
         architecture/layered/application.mjs#createOrders
@@ -64,13 +67,17 @@ WITHOUT = {
         rest-apis/router.mjs#ordersRouter rest-apis/store.mjs#createStore
         validation/database.mjs#open validation/store.mjs#reviewsOf
         validation/validate.mjs#bodyErrors validation/validate.mjs#validate
+        architecture/atomically.mjs#atomically architecture/atomically.mjs#rollback
+        architecture/turns.mjs#inTurn architecture/turns.mjs#within
+        hardening/program.mjs#programsOf rest-apis/gone.mjs#clientGone
+        rest-apis/probes.mjs#probes validation/upload.mjs#inMemory
     """,
     "needs PostgreSQL, which tests/chapters/test_architecture.py takes away from it": """
         architecture/layered/app.postgres.mjs#createApp
         architecture/layered/postgres.mjs#postgresStore
         architecture/mvc/models.postgres.mjs#createModels
         architecture/onefile/app.postgres.mjs#createApp architecture/pool.mjs#openPool
-        architecture/transaction.mjs#transaction
+        architecture/transaction.mjs#transaction architecture/database.mjs#openDatabase
     """,
     "needs Redis, which the tests of its chapter take away from it": """
         rate-limiting/connect.mjs#connect rate-limiting/outage.mjs#createApp
@@ -80,7 +87,7 @@ WITHOUT = {
         clustering/respawn.mjs#supervise clustering/worker.mjs#serve
         clustering/reuse-port.mjs#listen observability/flush.mjs#endOn
         observability/flush.mjs#flushWinston observability/loggers.mjs#createPino
-        observability/loggers.mjs#createWinston
+        observability/loggers.mjs#createWinston observability/stdout.mjs#createOutput
     """,
     "needs a certificate, which tests/chapters/test_hardening.py makes for it": """
         hardening/server.mjs#serverOf

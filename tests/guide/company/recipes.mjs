@@ -86,13 +86,15 @@ const threeVersions = {
 const once = (event, emitter) =>
   new Promise((resolve) => emitter.once(event, (...args) => resolve(args)));
 
-/** One message over a socket, or how the socket ended. */
+/** One message over a socket, or how the socket ended; it leaves after a while. */
 async function firstMessage({ host, port }, where) {
   const socket = new WebSocket(`ws://${host}:${port}${where}`);
   const ended = once('close', socket).then(([code]) => `closed ${code}`);
   socket.on('error', () => {});
   const message = once('message', socket).then(([data]) => String(data));
+  const late = setTimeout(() => socket.terminate(), 2000);
   const first = await Promise.race([message, ended]);
+  clearTimeout(late);
   socket.terminate();
   return first;
 }
@@ -188,6 +190,26 @@ export const recipes = {
   'architecture/outbox.mjs#place': {
     make: (place) => (order) => place({ db: shopDatabase() }, order),
     use: (run) => run({ id: 'ord_1', customer: 'ann', items: [], total: 0 }),
+  },
+  'architecture/outbox.mjs#keepRelaying': {
+    deps: () => ({
+      db: shopDatabase(),
+      publish: async () => {},
+      patience: 100,
+    }),
+    make:
+      (keepRelaying, { signal, ...deps }) =>
+      () => {
+        const controller = new AbortController();
+        setTimeout(() => controller.abort(), 50);
+        deps.db.exec(`INSERT OR IGNORE INTO outbox VALUES ('ord_1', '{}')`);
+        return keepRelaying({ ...deps, signal: controller.signal });
+      },
+    use: async (run) => {
+      await run();
+      return 'aborted';
+    },
+    deadline: true,
   },
   'architecture/outbox.mjs#relay': {
     deps: () => ({ db: shopDatabase(), publish: async () => {} }),
@@ -472,6 +494,7 @@ export const recipes = {
     deps: () => ({
       env: {
         JWT_SECRET: randomBytes(32).toString('base64url'),
+        REFRESH_SECRET: randomBytes(32).toString('base64url'),
         JWT_ISSUER: names.issuer,
         JWT_AUDIENCE: names.audience,
         ORIGINS: 'https://shop.test',
@@ -503,6 +526,10 @@ export const recipes = {
   },
   'observability/context.mjs#traced': {
     make: (traced) => behind(traced),
+    requests: [get('/', 204)],
+  },
+  'observability/context.mjs#tracing': {
+    make: (tracing) => behind(tracing({ inside: true })),
     requests: [get('/', 204)],
   },
   'observability/health.mjs#createHealth': {
@@ -685,6 +712,14 @@ export const recipes = {
       ].join(),
     numbers: { maxBytes: 100 },
   },
+  'validation/quietly.mjs#quietly': {
+    deps: () => ({ act: async () => {} }),
+    make:
+      (quietly, { act }) =>
+      () =>
+        quietly(act, 'news'),
+    use: (run) => run(),
+  },
   'validation/reviews.mjs#createApp': {
     deps: () => ({ log: () => {} }),
     requests: [
@@ -707,6 +742,11 @@ export const recipes = {
       { method: 'POST', path: '/photos', status: 400 },
     ],
   },
+  'validation/upload.mjs#uploadServer': {
+    make: (uploadServer) =>
+      uploadServer((req, res) => res.writeHead(204).end()),
+    requests: [get('/', 204)],
+  },
   'validation/validate.mjs#jsonBody': {
     make: (jsonBody) => behind(jsonBody()),
     requests: [json('/', {}, 404)],
@@ -724,24 +764,25 @@ export const recipes = {
     ],
   },
   'websockets/account.mjs#attachOrders': {
-    deps: () => ({
-      origins: [],
-      tickets: createTickets(),
-      ordersOf: async () => ['ord_1'],
-    }),
-    make: (attachOrders, { tickets, ...deps }) => {
-      const server = createServer((req, res) => res.writeHead(204).end());
+    deps: () => {
+      const tickets = createTickets();
       return {
-        server,
+        origins: [],
         tickets,
-        sockets: attachOrders(server, { tickets, ...deps }),
+        issue: tickets.issue,
+        ordersOf: async () => ['ord_1'],
       };
+    },
+    always: ['issue'], // ours, to get in
+    make: (attachOrders, { issue, ...deps }) => {
+      const server = createServer((req, res) => res.writeHead(204).end());
+      return { server, issue, sockets: attachOrders(server, deps) };
     },
     serve: ({ server }) => server,
     requests: [get('/', 204)],
-    use: ({ tickets }, to) =>
+    use: async ({ issue }, to) =>
       to.port
-        ? firstMessage(to, `/orders?ticket=${tickets.issue({ user: 'ann' })}`)
+        ? firstMessage(to, `/orders?ticket=${await issue({ user: 'ann' })}`)
         : '["ord_1"]',
     close: ({ sockets }) => sockets.leave({ patienceMs: 100 }),
   },
