@@ -2,6 +2,7 @@
    a release candidate on Node 24, and warns on 22 */
 // --8<-- [start:schema]
 import { DatabaseSync } from 'node:sqlite';
+import { atomically as allOrNothing } from '../architecture/atomically.mjs';
 
 const SCHEMA = `
   PRAGMA busy_timeout = 2000; -- first: others may open it just now, too
@@ -35,27 +36,14 @@ const SORTS = {
  * can stand in; this one is not: a query holds the loop while it runs. */
 export function createStore(path = ':memory:', { now = Date.now } = {}) {
   const db = new DatabaseSync(path);
-  db.exec(SCHEMA);
+  prepare(db);
   const statements = new Map();
   const sql = (text) => {
     if (!statements.has(text)) statements.set(text, db.prepare(text));
     return statements.get(text);
   };
-  const atomically = (work) => {
-    db.exec('BEGIN IMMEDIATE'); // no other process writes from here on
-    try {
-      const result = work();
-      db.exec('COMMIT');
-      return result;
-    } catch (error) {
-      try {
-        db.exec('ROLLBACK');
-      } catch {
-        // SQLite has done so by itself, as when the disk is full
-      }
-      throw error; // the cause
-    }
-  };
+  // no other process writes while `work` runs
+  const atomically = (work) => allOrNothing(db, work);
   return {
     /** The orders of one customer: no query goes without its owner. */
     of: (customer) => ordersOf({ customer, sql, atomically, now }),
@@ -64,6 +52,22 @@ export function createStore(path = ':memory:', { now = Date.now } = {}) {
   };
 }
 // --8<-- [end:store]
+
+// --8<-- [start:prepare]
+/** Several processes may begin with one new file. While one of them switches
+ * it to WAL, SQLite refuses the others at once, `busy_timeout` or not. */
+function prepare(db, tries = 200) {
+  for (let left = tries; ; left -= 1) {
+    try {
+      return db.exec(SCHEMA);
+    } catch (error) {
+      const busy = error.errcode % 256 === 5; // SQLITE_BUSY and its kin
+      if (!busy || left === 0) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10); // ms
+    }
+  }
+}
+// --8<-- [end:prepare]
 
 // --8<-- [start:orders]
 function ordersOf({ customer, sql, atomically, now }) {

@@ -910,6 +910,18 @@ def test_several_processes_may_open_a_new_database_at_the_same_time(tmp_path):
     assert opened.strip() == "0,0,0,0"
 
 
+def test_what_is_no_database_is_refused_at_once(tmp_path):
+    (tmp_path / "o.db").write_text("no database " * 100)
+    done = node.evaluate(
+        f"""
+        import {{ createStore }} from '{uri("store.mjs")}';
+        createStore({json.dumps(str(tmp_path / "o.db"))});
+        """,
+        code=1,
+    )
+    assert "file is not a database" in done.stderr
+
+
 # --- versions -----------------------------------------------------------------------
 
 
