@@ -45,8 +45,8 @@ test: setup $(HEAVY) ## everything (TOPIC= for one chapter)
 pages: .venv/.site ## the fast gates, nothing is run
 	@$(RUN) pages
 
-outputs: setup ## rewrite the recorded output of snippets
-	@$(RUN) outputs
+outputs: setup ## rewrite the recorded output of snippets (TOPIC=)
+	@$(RUN) outputs $(TOPIC)
 
 evidence: setup ## record measured values and figures (TOPIC=)
 	@$(RUN) evidence $(TOPIC)
