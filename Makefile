@@ -7,14 +7,26 @@ TIMES ?=
 ROUNDS ?=
 E ?=
 
-UV := .uv/bin/uv
+# PYTHON= is meant for everything; without it, uv looks for one that will do
+ASKED := $(filter command environment,$(firstword $(origin PYTHON)))
+UV := UV_PYTHON_DOWNLOADS=never .uv/bin/uv
+WITH_PYTHON := $(if $(ASKED),--python "$$(command -v $(PYTHON))")
+ONCE := $(PYTHON) .ci/once.py
 RUN := .venv/bin/python -m lab
+NEEDED := $(shell sed -n 's/^requires-python = ">=\(.*\),<\(.*\)"/\1 or newer, below \2,/p' pyproject.toml)
+COMMA := ,
 UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 AGENTS := snippets/observability/agents
 # only two chapters have tests that want more than set-up gives
 HEAVY := $(if $(filter-out hardening observability,$(TOPIC)),,heavy)
 # npm and node come from PyPI with everything else
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# a home that cannot be written to: what is downloaded is kept in here
+ifneq ($(shell test -w "$$HOME" && echo writable),writable)
+export UV_CACHE_DIR := $(CURDIR)/build/cache/uv
+export npm_config_cache := $(CURDIR)/build/cache/npm
+export PIP_NO_CACHE_DIR := 1
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test pages outputs evidence exercise chapter repeat versions bench lighthouse notebook hooks site heavy clean
@@ -24,17 +36,17 @@ help: ## this list
 
 setup: .venv/.ready snippets/node_modules/.ready ## install what the locks name, inside this folder
 
-serve: setup ## the guide on 127.0.0.1:8000 with live reload (PORT=)
+serve: .venv/.site ## the guide on 127.0.0.1:8000 with live reload (PORT=)
 	@$(RUN) serve --port $(PORT)
 
 test: setup $(HEAVY) ## everything (TOPIC= for one chapter)
 	@$(RUN) test $(TOPIC)
 
-pages: setup ## the fast gates, nothing is run
+pages: .venv/.site ## the fast gates, nothing is run
 	@$(RUN) pages
 
-outputs: setup ## rewrite the recorded output of snippets
-	@$(RUN) outputs
+outputs: setup ## rewrite the recorded output of snippets (TOPIC=)
+	@$(RUN) outputs $(TOPIC)
 
 evidence: setup ## record measured values and figures (TOPIC=)
 	@$(RUN) evidence $(TOPIC)
@@ -63,7 +75,7 @@ notebook: setup ## open a chapter's notebook in JupyterLab (TOPIC=)
 hooks: setup ## check what is committed, at each git commit
 	@.venv/bin/pre-commit install
 
-site: setup ## build the site into site/
+site: .venv/.site ## build the site into site/
 	@$(RUN) site
 
 heavy: setup $(foreach tool,ddapm wapiti,tests/tools/$(tool)/.venv/.ready) $(AGENTS)/node_modules/.ready ## what tests marked heavy need (whoever runs them calls it)
@@ -73,39 +85,37 @@ clean: ## remove what was made; set-up and work/ stay
 
 .uv/.ready: pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "set-up: no '$(PYTHON)' here — install Python 3 with venv, or say make PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -m venv .uv >/dev/null || { echo "set-up: '$(PYTHON) -m venv' failed — install Python's venv (Debian: apt-get install python3-venv)" >&2; exit 1; }
-	@echo "set-up: $(UV_PIN)"
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 '$(UV_PIN)' || { echo "set-up: could not install $(UV_PIN) — is the package index reachable?" >&2; exit 1; }
-	@touch $@
+	@$(ONCE) $@ $^ -- ' \
+	  $(PYTHON) -m venv .uv >/dev/null || { echo "set-up: '\''$(PYTHON) -m venv'\'' failed — install Python'\''s venv (Debian: apt-get install python3-venv)" >&2; exit 1; }; \
+	  echo "set-up: $(UV_PIN)"; \
+	  .uv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 "$(UV_PIN)" || { echo "set-up: could not install $(UV_PIN) — is the package index reachable?" >&2; exit 1; }'
 
-.venv/.ready: .uv/.ready uv.lock
-	@echo "set-up: Python packages and Node, as locked"
-	@$(UV) sync --frozen || { echo "set-up: 'uv sync --frozen' failed — is the package index reachable?" >&2; exit 1; }
-	@touch $@
+# $(call uv_sync,WHAT IT IS,OPTIONS)
+uv_sync = $(UV) python find $(WITH_PYTHON) >/dev/null 2>&1 || { echo "set-up: no Python $(NEEDED) here — install one (Debian and Ubuntu: apt-get install python3), or say make PYTHON=/path/to/python3" >&2; exit 1; }; \
+	  echo "set-up: $(1)"; \
+	  $(UV) sync --frozen $(WITH_PYTHON) $(2) || { echo "set-up: the Python packages could not be installed — uv says why above" >&2; exit 1; }
+
+# what reading needs; more may be there already
+.venv/.site: uv.lock | .uv/.ready
+	@$(ONCE) $@ $^ -- '$(call uv_sync,what the site needs,--inexact --no-default-groups --group site)'
+
+.venv/.ready: uv.lock | .uv/.ready
+	@$(ONCE) $@ $^ -- '$(call uv_sync,Python packages and Node$(COMMA) as locked); touch .venv/.site'
 
 # $(call npm_ci,FOLDER)
-npm_ci = (cd $(1) && npm ci --no-progress --loglevel=error) || { echo "set-up: 'npm ci' failed in $(1) — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
+npm_ci = (cd $(1) && npm ci --no-progress --loglevel=error) || { echo "set-up: npm could not install what $(1) needs — is the npm registry reachable, and package-lock.json that of package.json?" >&2; exit 1; }
 
 NPM_LOCKS := $(foreach folder,snippets snippets/_specimens,$(folder)/package.json $(folder)/package-lock.json)
 snippets/node_modules/.ready: $(NPM_LOCKS) | .venv/.ready
-	@echo "set-up: npm packages, as locked"
-	@$(call npm_ci,snippets)
-	@$(call npm_ci,snippets/_specimens)
-	@touch $@
+	@$(ONCE) $@ $^ -- 'echo "set-up: npm packages, as locked"; $(call npm_ci,snippets); $(call npm_ci,snippets/_specimens)'
 
 # only `make lighthouse` wants it, so set-up leaves it alone
 tests/lighthouse/node_modules/.ready: tests/lighthouse/package.json tests/lighthouse/package-lock.json | .venv/.ready
-	@echo "set-up: Lighthouse, as locked"
-	@$(call npm_ci,tests/lighthouse)
-	@touch $@
+	@$(ONCE) $@ $^ -- 'echo "set-up: Lighthouse, as locked"; $(call npm_ci,tests/lighthouse)'
 
 # each wants versions that the guide's environment cannot have, so each has its own
 tests/tools/%/.venv/.ready: tests/tools/%/uv.lock | .uv/.ready
-	@echo "set-up: $*, as locked"
-	@$(UV) sync --frozen --quiet --project tests/tools/$* || { echo "set-up: 'uv sync --frozen' failed in tests/tools/$* — is the package index reachable?" >&2; exit 1; }
-	@touch $@
+	@$(ONCE) $@ $^ -- 'echo "set-up: $*, as locked"; $(UV) sync --frozen --quiet $(WITH_PYTHON) --project tests/tools/$* || { echo "set-up: tests/tools/$* could not be installed — uv says why above" >&2; exit 1; }'
 
 $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.json | .venv/.ready
-	@echo "set-up: the agents of observability (290 MB), as locked"
-	@$(call npm_ci,$(AGENTS))
-	@touch $@
+	@$(ONCE) $@ $^ -- 'echo "set-up: the agents of observability (290 MB), as locked"; $(call npm_ci,$(AGENTS))'

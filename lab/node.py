@@ -271,8 +271,9 @@ def _spawn(argv: list, env: Mapping[str, str] | None, out: IO[bytes], err: IO[by
             "snippets/node_modules: the Node packages are not installed — run "
             "`make setup` (or `npm ci` in snippets/)"
         )
-    # Jupyter sets FORCE_COLOR; a number printed in yellow is no number any more
-    env = {"FORCE_COLOR": "0", **(env or {})}
+    # Jupyter sets FORCE_COLOR; a number printed in yellow is no number any more.
+    # REDIS_URL is where tests find a Redis; a snippet has one if its test gives it one.
+    env = {"FORCE_COLOR": "0", "REDIS_URL": "", **(env or {})}
     if os.environ.get(COVERAGE):
         env["NODE_V8_COVERAGE"] = os.environ[COVERAGE]
     argv = [binary(), *STRICT, *argv]

