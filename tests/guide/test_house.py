@@ -54,8 +54,9 @@ def make(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess:
 @pytest.fixture
 def bare(tmp_path):
     """What set-up looks at, and nothing that is set up."""
-    for name in ("Makefile", "pyproject.toml", "uv.lock"):
-        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".ci").mkdir()
+    for name in ("Makefile", "pyproject.toml", "uv.lock", ".ci/once.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
 
@@ -79,6 +80,38 @@ def test_without_network_set_up_says_so(bare):
     assert "could not install uv==" in done.stderr.splitlines()[-2]
     assert "is the package index reachable?" in done.stderr.splitlines()[-2]
     assert not (bare / ".uv" / ".ready").exists()
+
+
+def test_a_python_that_is_too_old_or_too_new_is_answered_in_one_line(bare, tmp_path):
+    """uv is there already; the Python that is asked for will not do."""
+    if not (ROOT / ".uv" / "bin" / "uv").exists():
+        pytest.skip("set up without make")
+    (bare / ".uv").symlink_to(ROOT / ".uv")
+    project = bare / "pyproject.toml"
+    text = project.read_text("utf-8")
+    project.write_text(re.sub(r">=3\.\d+,<3\.\d+", ">=3.98,<3.99", text), "utf-8")
+    os.utime(project, (0, 0))  # older than .uv/.ready: uv is not installed anew
+    done = make(bare, ".venv/.site", f"PYTHON={sys.executable}")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == (
+        "set-up: no Python 3.98 or newer, below 3.99, here — install one (Debian and "
+        "Ubuntu: apt-get install python3), or say make PYTHON=/path/to/python3"
+    )
+
+
+def test_two_set_ups_at_once_do_each_part_once(tmp_path):
+    once = ROOT / ".ci" / "once.py"
+    slow = "sleep 1; echo done >> log"
+    argv = [sys.executable, once, "ready", "--", slow]
+    both = [subprocess.Popen(argv, cwd=tmp_path) for _ in range(2)]
+    assert [one.wait(60) for one in both] == [0, 0]
+    assert (tmp_path / "log").read_text() == "done\n"
+    # again when what it needs is newer, and not done when it fails
+    (tmp_path / "lock").write_text("")
+    os.utime(tmp_path / "ready", (0, 0))
+    argv = [sys.executable, once, "ready", "lock", "--", "exit 3"]
+    assert subprocess.run(argv, cwd=tmp_path, check=False).returncode == 3
+    assert (tmp_path / "ready").stat().st_mtime == 0
 
 
 @pytest.mark.skipif(not (ROOT / ".venv/.ready").exists(), reason="set up without make")
