@@ -472,6 +472,7 @@ export const recipes = {
     deps: () => ({
       env: {
         JWT_SECRET: randomBytes(32).toString('base64url'),
+        REFRESH_SECRET: randomBytes(32).toString('base64url'),
         JWT_ISSUER: names.issuer,
         JWT_AUDIENCE: names.audience,
         ORIGINS: 'https://shop.test',
