@@ -1962,6 +1962,7 @@ def test_a_server_that_stops_says_so_serves_on_and_then_ends(tmp_path):
             assert users.nobody.get("/ready").json() == {"ok": True}
             os.kill(server.pid, 15)
             process.until(lambda: users.nobody.get("/ready").status_code == 503)
+            os.kill(server.pid, 15)  # a second time, say to the group: nothing changes
             order = placed(users.ann)  # who was sent here before is still served
             assert users.nobody.get("/health").status_code == 200
             held = load.Held(f"{server.url}/orders")  # half a request, for the end
