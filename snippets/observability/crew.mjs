@@ -8,8 +8,6 @@ import { serve } from '../clustering/worker.mjs';
 
 const { PORT = 3000, METRICS_PORT = 9464 } = process.env;
 if (cluster.isPrimary) {
-  // asked while it dies, its channel fails; its 'exit' says the rest
-  cluster.on('fork', (worker) => worker.on('error', () => {}));
   const crew = supervise({ count: Number(process.argv[2] ?? 2), port: PORT });
   const registry = new AggregatorRegistry();
   const inside = createServer(async (req, res) => {
@@ -21,10 +19,13 @@ if (cluster.isPrimary) {
       res.writeHead(503).end(); // one of them was silent for five seconds
     }
   });
-  // Who scrapes is no reason to stay: without workers the primary ends.
-  inside.on('connection', (socket) => socket.unref()).unref();
   inside.listen(METRICS_PORT, '127.0.0.1');
-  process.on('SIGTERM', () => crew.stop()); // it may come twice
+  async function leave() {
+    await crew.stop(); // metrics go last
+    inside.close().closeAllConnections(); // who scrapes is no reason to stay
+  }
+  let left; // SIGTERM may come twice: from npm, and to the group
+  process.on('SIGTERM', () => (left ??= leave()));
   crew.ready.then((port) => {
     const own = `http://127.0.0.1:${inside.address().port}`;
     console.log(`metrics on ${own}/metrics`);
