@@ -2080,6 +2080,11 @@ def test_the_page_of_all_workers_says_503_when_one_of_them_is_silent():
         assert httpx.get(metrics_url(server), timeout=20).status_code == 200
 
 
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_crew_whose_workers_cannot_start_gives_up_and_ends_whoever_scrapes_it(
     tmp_path,
 ):
@@ -2096,11 +2101,16 @@ def test_a_crew_whose_workers_cannot_start_gives_up_and_ends_whoever_scrapes_it(
         argv = (f"{TOPIC}/crew.mjs", "1")
         ended = pool.submit(node.run, *argv, env=env, flags=flags, timeout=90, code=1)
         pages = []
-        with httpx.Client(timeout=20) as kept:  # one connection, as Prometheus has
+        url = f"http://127.0.0.1:{port}/metrics"
+        process.until(lambda: accepts(port))
+        held = load.Held(url)  # who scrapes is no reason to stay
+        # between two workers the answer comes at once; else one that dies before it
+        # has answered would cost five seconds, and with them all such moments
+        with httpx.Client(timeout=0.2) as c:
             while not ended.done():
                 with contextlib.suppress(httpx.TransportError):
-                    pages.append(kept.get(f"http://127.0.0.1:{port}/metrics"))
-                time.sleep(0.02)
+                    pages.append(c.get(url))
+        held.close()
         assert "fatal" in ended.result().stderr
     assert 503 in {page.status_code for page in pages}
     # what a worker says before it fails is a page; nothing is none
