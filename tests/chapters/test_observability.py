@@ -2389,6 +2389,43 @@ def test_prometheus_scrapes_the_shop_and_answers_every_query_of_dashboard_and_ru
     assert prometheus.query("up")[0]["value"] == 0
 
 
+BY_USER = """
+import client from 'prom-client';
+const register = new client.Registry();
+const seen = new client.Counter({ name: 'seen_total', help: 'by user',
+  labelNames: ['user'], registers: [register] });
+export function createApp() { return answer; }
+async function answer(req, res) {
+  const { pathname, searchParams } = new URL(req.url, 'http://x');
+  if (pathname === '/metrics') return res.end(await register.metrics());
+  if (pathname === '/seen') seen.inc({ user: searchParams.get('user') });
+  if (pathname === '/forget') seen.remove({ user: searchParams.get('user') });
+  res.end();
+}
+"""
+
+
+@pytest.mark.claim("observability/label-by-user")
+def test_above_the_sample_limit_a_page_is_dropped_whole_and_up_is_0(
+    prometheus_server, tmp_path
+):
+    (tmp_path / "node_modules").symlink_to(SNIPPETS / "node_modules")
+    (tmp_path / "seen.mjs").write_text(BY_USER)
+    with node.serve(tmp_path / "seen.mjs") as server, server.client() as c:
+        for user in ("ann", "bob", "eve"):
+            c.get("/seen", params={"user": user})
+        prometheus = prometheus_server(f"{server.url}/metrics", sample_limit=3)
+        assert len(prometheus.query("seen_total")) == 3  # as many are allowed
+        for user in ("zoe", "ann"):
+            c.get("/seen", params={"user": user})
+        prometheus.until("up == 0")
+        # the new one is not there, and the old ones are as they were before it came
+        assert [one["value"] for one in prometheus.query("seen_total")] == [1, 1, 1]
+        c.get("/forget", params={"user": "zoe"})
+        prometheus.until("seen_total == 2")
+        assert prometheus.query("up")[0]["value"] == 1
+
+
 def test_the_compose_file_is_valid_and_what_it_mounts_is_there():
     bundled = Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor"
     schema = json.loads((bundled / "compose-spec.json").read_text("utf-8"))

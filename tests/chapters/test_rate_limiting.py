@@ -76,6 +76,22 @@ def test_the_api_refuses_the_eleventh_request_and_says_when_to_come_back(module)
         assert c.get("/health").status_code == 200  # above the limiter
 
 
+@pytest.mark.parametrize(
+    ("snippet", "deps", "path"),
+    [("api.mjs", "", "/products"), ("login.mjs", "N: 1024", "/login")],
+)
+def test_a_body_that_is_no_json_is_refused_and_printed_nowhere(
+    module, snippet, deps, path
+):
+    headers = {"Content-Type": "application/json"}
+    with node.serve(module(snippet, deps)) as server, server.client() as c:
+        answer = c.post(path, content="hunter2", headers=headers)
+        assert answer.status_code == 400
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+        assert "hunter2" not in answer.text + server.output()
+        assert "SyntaxError" not in server.output()
+
+
 def test_what_is_refused_is_not_parsed(module):
     broken = {"content": "{", "headers": {"Content-Type": "application/json"}}
     with node.serve(module("api.mjs", "limit: 1")) as server, server.client() as c:

@@ -1521,7 +1521,7 @@ def test_behind_the_limiter_of_its_chapter_the_fourth_request_is_a_429_and_no_or
                 users.ann.delete(url, headers=at(2)),
                 users.nobody.post("/orders", content="{"),
             ):
-                assert problem(refused, 429)["title"] == "Too many requests"
+                assert problem(refused, 429)["title"] == "Too Many Requests"
                 assert refused.headers["RateLimit"].startswith('"3-in-1min"; r=0;')
                 assert int(refused.headers["Retry-After"]) > 0
             # probes are above it, and one order is still all there is
