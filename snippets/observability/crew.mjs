@@ -13,19 +13,17 @@ if (cluster.isPrimary) {
   const inside = createServer(async (req, res) => {
     try {
       const text = await registry.clusterMetrics(); // asks every worker
-      res.setHeader('Content-Type', registry.contentType);
-      res.writeHead(text ? 200 : 503).end(text); // nothing: no worker is left
+      const headers = { 'Content-Type': registry.contentType };
+      res.writeHead(text ? 200 : 503, headers).end(text); // '': no worker
     } catch {
       res.writeHead(503).end(); // one of them was silent for five seconds
     }
   });
   inside.listen(METRICS_PORT, '127.0.0.1');
-  async function leave() {
-    await crew.stop(); // metrics go last
-    inside.close().closeAllConnections(); // who scrapes is no reason to stay
-  }
+  // metrics go last, and who scrapes is no reason to stay
+  const end = () => inside.close().closeAllConnections();
   let left; // SIGTERM may come twice: from npm, and to the group
-  process.on('SIGTERM', () => (left ??= leave()));
+  process.on('SIGTERM', () => (left ??= crew.stop().then(end)));
   crew.ready.then((port) => {
     const own = `http://127.0.0.1:${inside.address().port}`;
     console.log(`metrics on ${own}/metrics`);

@@ -26,11 +26,8 @@ server.listen(whole('PORT', '3000'), '127.0.0.1', () => {
 async function leave() {
   leaving.abort(); // 1. /ready says no; everything else is still served
   await sleep(drainMs); // 2. until the balancer has heard of it
-  try {
-    await drain(); // 3. each connection is told, then closed
-  } finally {
-    store.close(); // 4. when the last answer is out
-  }
+  await drain() // 3. each connection is told, then closed
+    .finally(() => store.close()); // 4. when the last answer is out
 }
 let left; // SIGTERM may come twice: from npm, and to the group
 process.on('SIGTERM', () => (left ??= leave()));

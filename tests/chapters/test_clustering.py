@@ -498,7 +498,7 @@ def test_processes_without_a_primary_share_a_port_with_reuse_port():
 # --- work ----------------------------------------------------------------------------
 
 
-def held_by(url: str, wanted: Callable[[int], bool]) -> load.Held:
+def report_of(url: str, wanted: Callable[[int], bool]) -> load.Held:
     """A heavy request that a worker as wanted has: they are dealt in turn."""
     for _ in range(4):
         held = load.Held(f"{url}/report", first="/health")
@@ -513,9 +513,9 @@ def test_one_heavy_request_has_one_worker_and_stops_it():
     with node.serve(HARDENED, "2") as server, server.client() as here:
         mine = worker_of(here)
         # each is made when it is needed: a kept connection does not wait long
-        held = held_by(server.url, lambda worker: worker == mine)
+        held = report_of(server.url, lambda worker: worker == mine)
         assert load.answers_during(held, here, "/health") <= 1
-        held = held_by(server.url, lambda worker: worker != mine)
+        held = report_of(server.url, lambda worker: worker != mine)
         assert load.answers_during(held, here, "/health") > 5
 
 
