@@ -130,7 +130,9 @@ class Held:
 
     Where several processes share a port, give `first`: a path that is asked over the
     same connection before. Its answer, `greeting`, says which of them has the
-    connection, and that it is there and no longer on its way.
+    connection, and that it is there and no longer on its way. `release` such a one
+    soon: it waits on a kept connection, and those Node closes `keepAliveTimeout` and a
+    second after an answer unless the next request's headers have come.
     """
 
     def __init__(
@@ -173,6 +175,10 @@ class Held:
         """Wait for the answer: status and body."""
         with self._socket:
             return self._receive()
+
+    def close(self) -> None:
+        """Leave without an answer."""
+        self._socket.close()
 
     def _receive(self) -> tuple[int, bytes]:
         response = http.client.HTTPResponse(self._socket)

@@ -367,9 +367,11 @@ def prometheus(
     rules: Path | None = None,
     interval: str = "1s",
     job: str = "orders",
+    sample_limit: int | None = None,
 ) -> Iterator[Prometheus]:
     """A Prometheus server that scrapes `targets`, the URLs of pages with metrics, every
-    `interval`, and evaluates the file `rules` as often.
+    `interval`, and evaluates the file `rules` as often. Of a page with more samples
+    than `sample_limit` it keeps none.
 
     All targets must be up when the block begins: it waits until each was scraped.
     Raises ServiceError; one that names the Debian package when it is missing.
@@ -390,6 +392,7 @@ def prometheus(
                 "static_configs": [
                     {"targets": [parts.netloc], "labels": {"job": job}},
                 ],
+                **({} if sample_limit is None else {"sample_limit": sample_limit}),
             }
         )
 

@@ -2,6 +2,7 @@
 import express from 'express';
 import { scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
+import { problems } from '../rest-apis/problem.mjs';
 
 const scryptAsync = promisify(scrypt);
 const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
@@ -9,7 +10,7 @@ const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
 /** `atOnce` stays below the pool's size, so that a thread is left for files
  * and DNS. Each hash takes 128 * N * r bytes (128 MiB) while it runs. */
 export function createApp(deps = {}) {
-  const { users = new Map(), N = 2 ** 17, atOnce = 2 } = deps;
+  const { users = new Map(), N = 2 ** 17, atOnce = 2, logger } = deps;
   if (!Number.isInteger(atOnce)) throw new TypeError(`atOnce: ${atOnce}`);
   const options = { N, r: 8, p: 1, maxmem: 256 * N * 8 };
   let hashing = 0;
@@ -33,6 +34,7 @@ export function createApp(deps = {}) {
       hashing -= 1;
     }
   });
+  app.use(problems({ logger })); // Express prints what the parser quotes
   return app;
 }
 // --8<-- [end:login]

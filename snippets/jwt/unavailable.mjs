@@ -1,8 +1,12 @@
 // --8<-- [start:unavailable]
-/** Something that we need is away. Not the token's fault: Express answers
- * 503, not 401, which would make clients throw a good token away. */
-export class Unavailable extends Error {
-  status = 503;
+import { Problem } from '../rest-apis/problem.mjs';
+
+/** Something that we need is away. Not the token's fault: the answer is 503,
+ * not 401, which would make clients throw a good token away. */
+export class Unavailable extends Problem {
+  constructor(message, { cause } = {}) {
+    super(503, message, { headers: { 'Retry-After': '5' }, cause });
+  }
 }
 
 export function away(cause) {

@@ -8,23 +8,22 @@ import { serve } from '../clustering/worker.mjs';
 
 const { PORT = 3000, METRICS_PORT = 9464 } = process.env;
 if (cluster.isPrimary) {
-  // asked while it dies, its channel fails; its 'exit' says the rest
-  cluster.on('fork', (worker) => worker.on('error', () => {}));
   const crew = supervise({ count: Number(process.argv[2] ?? 2), port: PORT });
   const registry = new AggregatorRegistry();
   const inside = createServer(async (req, res) => {
     try {
       const text = await registry.clusterMetrics(); // asks every worker
-      res.setHeader('Content-Type', registry.contentType);
-      res.writeHead(text ? 200 : 503).end(text); // nothing: no worker is left
+      const headers = { 'Content-Type': registry.contentType };
+      res.writeHead(text ? 200 : 503, headers).end(text); // '': no worker
     } catch {
       res.writeHead(503).end(); // one of them was silent for five seconds
     }
   });
-  // Who scrapes is no reason to stay: without workers the primary ends.
-  inside.on('connection', (socket) => socket.unref()).unref();
   inside.listen(METRICS_PORT, '127.0.0.1');
-  process.on('SIGTERM', () => crew.stop()); // it may come twice
+  // metrics go last, and who scrapes is no reason to stay
+  const end = () => inside.close().closeAllConnections();
+  let left; // SIGTERM may come twice: from npm, and to the group
+  process.on('SIGTERM', () => (left ??= crew.stop().then(end)));
   crew.ready.then((port) => {
     const own = `http://127.0.0.1:${inside.address().port}`;
     console.log(`metrics on ${own}/metrics`);

@@ -1,6 +1,7 @@
 // --8<-- [start:api]
 import express from 'express';
 import { rateLimit } from 'express-rate-limit';
+import { Problem, problems } from '../rest-apis/problem.mjs';
 import { addressed } from './address.mjs';
 import { BoundedStore } from './memory.mjs';
 import { positive } from './positive.mjs';
@@ -12,7 +13,7 @@ const inMemory = { list: async () => [tea] };
  * `store(name)`: one limiter's store, see shared.mjs; memory by default. */
 export function createApp(deps = {}) {
   const { proxies = false, store = () => new BoundedStore() } = deps;
-  const { products = inMemory, limit = 100 } = deps;
+  const { products = inMemory, limit = 100, logger } = deps;
   positive({ limit });
   const app = express();
   app.set('trust proxy', proxies);
@@ -27,16 +28,15 @@ export function createApp(deps = {}) {
       standardHeaders: 'draft-8',
       legacyHeaders: false,
       store: store('api'),
-      handler: (req, res) =>
-        res.status(429).type('application/problem+json').json({
-          title: 'Too many requests',
-          status: 429,
-        }),
+      handler: () => {
+        throw new Problem(429, 'Too many requests.');
+      },
     }),
   );
   // below it: what is refused is not parsed
   app.use(express.json({ limit: '10kb' }));
   app.get('/products', async (req, res) => res.json(await products.list({})));
+  app.use(problems({ logger })); // Express prints what the parser quotes
   return app;
 }
 // --8<-- [end:api]

@@ -7,7 +7,7 @@ export async function connect(options) {
   const { url, signal, logger = console, tries = 3 } = options;
   if (!url) throw new TypeError('no url: ioredis would take localhost');
   signal?.throwIfAborted();
-  const redis = new Redis(url, {
+  const redis = new Discreet(url, {
     lazyConnect: true,
     enableOfflineQueue: false, // the default keeps requests waiting
     maxRetriesPerRequest: 0, // and sends again what may have been done
@@ -18,7 +18,6 @@ export async function connect(options) {
   });
   let reason;
   redis.on('error', (error) => {
-    delete error.command; // where AUTH fails, it holds the password
     reason = error;
     logger.error({ error }, 'Redis');
   });
@@ -36,3 +35,18 @@ export async function connect(options) {
   return redis;
 }
 // --8<-- [end:connect]
+
+// --8<-- [start:discreet]
+/** Its errors go to logs: without the `command` that ioredis puts into them,
+ * with all that was sent, such as a session's id, an address, a password. */
+class Discreet extends Redis {
+  sendCommand(command, ...more) {
+    const { reject } = command;
+    command.reject = (error) => {
+      delete error.command;
+      reject(error);
+    };
+    return super.sendCommand(command, ...more);
+  }
+}
+// --8<-- [end:discreet]

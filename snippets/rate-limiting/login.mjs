@@ -2,6 +2,7 @@
 import express from 'express';
 import { MINUTE, rateLimit } from 'express-rate-limit';
 import { randomBytes } from 'node:crypto';
+import { problems } from '../rest-apis/problem.mjs';
 import { devicesOf } from './device.mjs';
 import { account, failureLimits } from './failures.mjs';
 import { BoundedStore } from './memory.mjs';
@@ -9,7 +10,7 @@ import { passwordsOf } from './passwords.mjs';
 
 export function createApp(deps = {}) {
   const { users = new Map(), N, check = passwordsOf({ users, N }) } = deps;
-  const { secret = randomBytes(32), proxies = false } = deps;
+  const { secret = randomBytes(32), proxies = false, logger } = deps;
   const { store = () => new BoundedStore() } = deps; // see shared.mjs
   const { remember, known } = devicesOf({ secret, account });
   // wide, since all behind one address share it
@@ -35,6 +36,7 @@ export function createApp(deps = {}) {
       return res.sendStatus(204);
     },
   );
+  app.use(problems({ logger })); // Express prints what the parser quotes
   return app;
 }
 // --8<-- [end:login]

@@ -13,12 +13,12 @@ import { createStore } from './store.mjs';
 export function createApp(deps = {}) {
   const { store = createStore(), parseOrder = parse } = deps;
   const { priceOf = pricesIn(), origins = [] } = deps;
-  const { signal, logger = console } = deps;
+  const { signal, leaving = signal, logger = console } = deps;
   const { authenticate = () => null } = deps; // nobody, until you say who
   const app = express();
   app.disable('x-powered-by');
 
-  app.use(probes({ store, signal, logger }));
+  app.use(probes({ store, leaving, logger }));
   // above whatever may refuse, or a page cannot read why; it also answers
   // preflights, which carry no token
   app.use(crossOrigin(origins));

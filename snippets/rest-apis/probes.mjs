@@ -6,7 +6,7 @@ import { methods } from './problem.mjs';
 
 /** Alive asks nothing. Ready asks the store, and takes an error or silence
  * for a no: an outage is not a fault of this process. */
-export function probes({ store, signal, logger, patienceMs = 1000 }) {
+export function probes({ store, leaving, logger, patienceMs = 1000 }) {
   const router = Router();
   const answers = { '/health': alive, '/ready': ready, '/openapi.json': api };
   for (const [path, answer] of Object.entries(answers)) {
@@ -22,7 +22,7 @@ export function probes({ store, signal, logger, patienceMs = 1000 }) {
   }
   async function ready(req, res) {
     const late = sleep(patienceMs, false, { ref: false });
-    const ok = !signal?.aborted && (await Promise.race([pinged(), late]));
+    const ok = !leaving?.aborted && (await Promise.race([pinged(), late]));
     res.status(ok ? 200 : 503).json({ ok });
   }
   async function pinged() {

@@ -9,10 +9,10 @@ import { createStore } from './store.mjs';
 
 const { DATABASE = ':memory:', USERS = '{}' } = process.env;
 const drainMs = whole('DRAIN_MS', '5000');
-const stop = new AbortController();
+const leaving = new AbortController();
 const store = createStore(DATABASE);
 const authenticate = bearer(new Map(Object.entries(JSON.parse(USERS))));
-const app = createApp({ store, authenticate, signal: stop.signal });
+const app = createApp({ store, authenticate, leaving: leaving.signal });
 
 // longer than the balancer keeps an idle connection (60 s is usual), so that
 // it is never this side that closes one while a request is on its way
@@ -23,15 +23,14 @@ server.listen(whole('PORT', '3000'), '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${server.address().port}`);
 });
 
-process.once('SIGTERM', async () => {
-  stop.abort(); // 1. /ready says no; everything else is still served
+async function leave() {
+  leaving.abort(); // 1. /ready says no; everything else is still served
   await sleep(drainMs); // 2. until the balancer has heard of it
-  try {
-    await drain(); // 3. each connection is told, then closed
-  } finally {
-    store.close(); // 4. when the last answer is out
-  }
-});
+  await drain() // 3. each connection is told, then closed
+    .finally(() => store.close()); // 4. when the last answer is out
+}
+let left; // SIGTERM may come twice: from npm, and to the group
+process.on('SIGTERM', () => (left ??= leave()));
 
 /** Of the environment, where '' is not 0 and `5s` is an error at start. */
 function whole(name, otherwise) {

@@ -8,10 +8,11 @@ import { createTickets } from './tickets.mjs';
 
 /** A feed for whoever has a session, by WebSocket once `app.attach(server)`
  * was called, and by SSE. `sessionOf(req)` gives `{ user, expiresAt }`. */
-export function createApp({ signal, logger = console, ...deps } = {}) {
+export function createApp(options = {}) {
+  const { signal, leaving = signal, logger = console, ...deps } = options;
   const { log = memoryLog(), tickets = createTickets() } = deps;
   const { sessionOf = () => undefined, origins, beatMs = 20_000 } = deps;
-  const feed = createFeed({ log, signal, logger, beatMs });
+  const feed = createFeed({ log, signal: leaving, logger, beatMs });
   const app = express();
   app.disable('x-powered-by');
   app.use('/ticket', ticketRoute({ sessionOf, tickets, logger }));

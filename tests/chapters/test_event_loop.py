@@ -288,6 +288,15 @@ def test_a_report_in_a_worker_leaves_the_other_routes_alone(with_deps, computes)
         assert held.answer() == (200, b'{"pi":3}')
 
 
+def test_a_login_that_is_no_json_is_refused_and_printed_nowhere():
+    headers = {"Content-Type": "application/json"}
+    with node.serve("event-loop/login.mjs") as server, server.client() as client:
+        answer = client.post("/login", content="hunter2", headers=headers)
+        assert answer.status_code == 400
+        assert "hunter2" not in answer.text + server.output()
+        assert "SyntaxError" not in server.output()
+
+
 def test_a_linear_pattern_refuses_what_froze_the_naive_one_and_keeps_what_it_took():
     honest = ("tea", "green tea 2", "tea ", "A1 b2 C3")
     refused = ("", " tea", "a  b", "tea!", "a" * 201, "a" * 199 + "!")

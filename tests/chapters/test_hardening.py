@@ -1641,6 +1641,7 @@ import {{ fromOurPages }} from '{uri("csrf.mjs")}';
 export async function createApp() {{
   const env = {{
     JWT_SECRET: randomBytes(32).toString('base64url'),
+    REFRESH_SECRET: randomBytes(32).toString('base64url'),
     JWT_ISSUER: 'https://shop.test', JWT_AUDIENCE: 'https://api.shop.test',
     ORIGINS: 'https://shop.test',
   }};

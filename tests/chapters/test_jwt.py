@@ -2068,23 +2068,17 @@ ORDERS = """
 import {{ generateKeyPairSync }} from 'node:crypto';
 import {{ createAuthenticate }} from '{jwt}/authenticate.mjs';
 import {{ createTokens }} from '{jwt}/tokens.mjs';
-import {{ Unavailable, away }} from '{jwt}/unavailable.mjs';
+import {{ away }} from '{jwt}/unavailable.mjs';
 import {{ createVerifier }} from '{jwt}/verify.mjs';
 import {{ createApp as create }} from '{rest}/orders.mjs';
-import {{ Problem }} from '{rest}/problem.mjs';
 
 const names = {{ issuer: 'https://id.shop.test', audience: 'https://api.shop.test' }};
 const pair = () => generateKeyPairSync('ec', {{ namedCurve: 'P-256' }});
 const ours = pair();
 const keys = new Map([['k1', {{ alg: 'ES256', public: ours.publicKey }}]]);
 const revoked = async ({{ sid }}) => (sid === 'redis is away' ? away() : sid === 'gone');
-const who = createAuthenticate({{ verify: createVerifier({{ ...names, keys }}), revoked }});
-// an outage of ours is no reason to throw a good token away
-const authenticate = (req) =>
-  who(req).catch((error) => {{
-    if (!(error instanceof Unavailable)) throw error;
-    throw new Problem(503, 'Try again.', {{ headers: {{ 'Retry-After': '5' }} }});
-  }});
+const verify = createVerifier({{ ...names, keys }});
+const authenticate = createAuthenticate({{ verify, revoked }});
 const signed = (privateKey, more, id, sid) =>
   createTokens({{ ...names, ...more, key: {{ kid: 'k1', alg: 'ES256', private: privateKey }} }})({{ id, sid }});
 console.log(JSON.stringify({{

@@ -2080,6 +2080,11 @@ def test_the_page_of_all_workers_says_503_when_one_of_them_is_silent():
         assert httpx.get(metrics_url(server), timeout=20).status_code == 200
 
 
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_a_crew_whose_workers_cannot_start_gives_up_and_ends_whoever_scrapes_it(
     tmp_path,
 ):
@@ -2096,11 +2101,16 @@ def test_a_crew_whose_workers_cannot_start_gives_up_and_ends_whoever_scrapes_it(
         argv = (f"{TOPIC}/crew.mjs", "1")
         ended = pool.submit(node.run, *argv, env=env, flags=flags, timeout=90, code=1)
         pages = []
-        with httpx.Client(timeout=20) as kept:  # one connection, as Prometheus has
+        url = f"http://127.0.0.1:{port}/metrics"
+        process.until(lambda: accepts(port))
+        held = load.Held(url)  # who scrapes is no reason to stay
+        # between two workers the answer comes at once; else one that dies before it
+        # has answered would cost five seconds, and with them all such moments
+        with httpx.Client(timeout=0.2) as c:
             while not ended.done():
                 with contextlib.suppress(httpx.TransportError):
-                    pages.append(kept.get(f"http://127.0.0.1:{port}/metrics"))
-                time.sleep(0.02)
+                    pages.append(c.get(url))
+        held.close()
         assert "fatal" in ended.result().stderr
     assert 503 in {page.status_code for page in pages}
     # what a worker says before it fails is a page; nothing is none
@@ -2377,6 +2387,43 @@ def test_prometheus_scrapes_the_shop_and_answers_every_query_of_dashboard_and_ru
         assert len(states) == 7 and states["NotScraped"] == "inactive"
     prometheus.until('ALERTS{alertname="NotScraped", alertstate="pending"}')
     assert prometheus.query("up")[0]["value"] == 0
+
+
+BY_USER = """
+import client from 'prom-client';
+const register = new client.Registry();
+const seen = new client.Counter({ name: 'seen_total', help: 'by user',
+  labelNames: ['user'], registers: [register] });
+export function createApp() { return answer; }
+async function answer(req, res) {
+  const { pathname, searchParams } = new URL(req.url, 'http://x');
+  if (pathname === '/metrics') return res.end(await register.metrics());
+  if (pathname === '/seen') seen.inc({ user: searchParams.get('user') });
+  if (pathname === '/forget') seen.remove({ user: searchParams.get('user') });
+  res.end();
+}
+"""
+
+
+@pytest.mark.claim("observability/label-by-user")
+def test_above_the_sample_limit_a_page_is_dropped_whole_and_up_is_0(
+    prometheus_server, tmp_path
+):
+    (tmp_path / "node_modules").symlink_to(SNIPPETS / "node_modules")
+    (tmp_path / "seen.mjs").write_text(BY_USER)
+    with node.serve(tmp_path / "seen.mjs") as server, server.client() as c:
+        for user in ("ann", "bob", "eve"):
+            c.get("/seen", params={"user": user})
+        prometheus = prometheus_server(f"{server.url}/metrics", sample_limit=3)
+        assert len(prometheus.query("seen_total")) == 3  # as many are allowed
+        for user in ("zoe", "ann"):
+            c.get("/seen", params={"user": user})
+        prometheus.until("up == 0")
+        # the new one is not there, and the old ones are as they were before it came
+        assert [one["value"] for one in prometheus.query("seen_total")] == [1, 1, 1]
+        c.get("/forget", params={"user": "zoe"})
+        prometheus.until("seen_total == 2")
+        assert prometheus.query("up")[0]["value"] == 1
 
 
 def test_the_compose_file_is_valid_and_what_it_mounts_is_there():

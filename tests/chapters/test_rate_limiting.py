@@ -76,6 +76,22 @@ def test_the_api_refuses_the_eleventh_request_and_says_when_to_come_back(module)
         assert c.get("/health").status_code == 200  # above the limiter
 
 
+@pytest.mark.parametrize(
+    ("snippet", "deps", "path"),
+    [("api.mjs", "", "/products"), ("login.mjs", "N: 1024", "/login")],
+)
+def test_a_body_that_is_no_json_is_refused_and_printed_nowhere(
+    module, snippet, deps, path
+):
+    headers = {"Content-Type": "application/json"}
+    with node.serve(module(snippet, deps)) as server, server.client() as c:
+        answer = c.post(path, content="hunter2", headers=headers)
+        assert answer.status_code == 400
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+        assert "hunter2" not in answer.text + server.output()
+        assert "SyntaxError" not in server.output()
+
+
 def test_what_is_refused_is_not_parsed(module):
     broken = {"content": "{", "headers": {"Content-Type": "application/json"}}
     with node.serve(module("api.mjs", "limit: 1")) as server, server.client() as c:
@@ -922,6 +938,35 @@ def test_a_wrong_password_for_redis_is_an_error_and_in_no_log(redis_server):
     """,
     )
     assert seen == ["WRONGPASS", "1 false"]
+
+
+def test_what_redis_refuses_is_an_error_without_what_was_sent(redis_server):
+    seen = connected(
+        redis_server,
+        """
+    import { inspect } from 'node:util';
+    const redis = await connect({ url, logger });
+    await redis.set('session-of-ann', 'a text');
+    const script = "return redis.call('INCR', KEYS[1])";
+    for (const ask of [
+      () => redis.incr('session-of-ann'),
+      () => redis.call('INCR', 'session-of-ann'),
+      () => redis.eval(script, 1, 'session-of-ann'),
+    ]) {
+      const error = await ask().catch((reason) => reason);
+      const told = inspect(error, { depth: 9, showHidden: true });
+      console.log(error.name, told.includes('session-of-ann'));
+    }
+    let unhandled; // who forgets to await still hears of it
+    process.once('unhandledRejection', ({ name }) => (unhandled = name));
+    redis.incr('session-of-ann');
+    await redis.ping();
+    await new Promise(setImmediate);
+    console.log(unhandled);
+    redis.disconnect();
+    """,
+    )
+    assert seen == ["ReplyError false"] * 3 + ["ReplyError"]
 
 
 def test_a_client_of_redis_needs_an_address_and_nobody_who_has_hung_up(redis_server):

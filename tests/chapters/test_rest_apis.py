@@ -1533,7 +1533,7 @@ def test_behind_the_limiter_of_its_chapter_the_fourth_request_is_a_429_and_no_or
                 users.ann.delete(url, headers=at(2)),
                 users.nobody.post("/orders", content="{"),
             ):
-                assert problem(refused, 429)["title"] == "Too many requests"
+                assert problem(refused, 429)["title"] == "Too Many Requests"
                 assert refused.headers["RateLimit"].startswith('"3-in-1min"; r=0;')
                 assert int(refused.headers["Retry-After"]) > 0
             # probes are above it, and one order is still all there is
@@ -1974,6 +1974,7 @@ def test_a_server_that_stops_says_so_serves_on_and_then_ends(tmp_path):
             assert users.nobody.get("/ready").json() == {"ok": True}
             os.kill(server.pid, 15)
             process.until(lambda: users.nobody.get("/ready").status_code == 503)
+            os.kill(server.pid, 15)  # a second time, say to the group: nothing changes
             order = placed(users.ann)  # who was sent here before is still served
             assert users.nobody.get("/health").status_code == 200
             held = load.Held(f"{server.url}/orders")  # half a request, for the end

@@ -1723,6 +1723,18 @@ def test_a_stream_that_has_no_news_has_beats(module):
             assert any('"beat"' in line for line in r.iter_lines())
 
 
+def test_served_alone_a_stream_is_ended_before_the_server_has_drained(tmp_path):
+    path = tmp_path / "live.mjs"
+    deps = "sessionOf: () => ({ user: 'ann' })"
+    path.write_text(node.with_deps("websockets/live.mjs", deps))
+    with node.serve(path) as server, server.client() as c, c.stream("GET", "/feed") as r:
+        lines = r.iter_lines()
+        assert '"ready"' in next(one for one in lines if one.startswith("data:"))
+        os.kill(server.pid, signal.SIGTERM)
+        assert [*lines][-2] == 'data: {"type":"bye"}'  # not cut: the drain waited
+        process.until(lambda: not server.alive())
+
+
 STRANGERS = """
 import { createApp } from './live.mjs';
 import { ticketRoute } from './account.mjs';

@@ -1,5 +1,7 @@
 """Bad input to the runner: each ends in one clear message, nothing is left."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import ROOT, GuideError, node, process
+from lab import ROOT, GuideError, load, node, process
 
 
 @pytest.fixture
@@ -88,6 +90,31 @@ def test_a_server_is_served_and_stopped(snippet):
         assert client.get("/").text == "ok"
         assert server.output().startswith("listening on")
     assert not psutil.pid_exists(server.pid)
+
+
+STORE = """
+export function createApp({ leaving, signal }) {
+  let closed = false;
+  signal.addEventListener('abort', () => (closed = true));
+  leaving.addEventListener('abort', () => console.log('leaving', signal.aborted));
+  return (req, res) => req.resume().on('end', () => {
+    res.writeHead(closed ? 500 : 201).end();
+  });
+}
+"""
+
+
+def test_a_module_is_served_until_what_was_begun_is_answered_and_closes_then(snippet):
+    with node.serve(snippet(STORE)) as server, server.client() as client:
+        held = load.Held(f"{server.url}/orders", "POST", b"{}", "application/json")
+        assert client.post("/orders", content=b"{}").status_code == 201
+        for _ in range(2):  # from npm, and to the group
+            os.kill(server.pid, signal.SIGTERM)
+            process.until(lambda: "leaving false" in server.output())
+        held.release()
+        assert held.answer()[0] == 201
+        process.until(lambda: not server.alive())
+        assert server.output().count("leaving") == 1
 
 
 def test_a_server_on_a_fixed_port_is_refused(snippet):
