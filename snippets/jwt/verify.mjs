@@ -1,6 +1,7 @@
 // --8<-- [start:verify]
 import jwt from 'jsonwebtoken';
-import { demand, demandNumbers, demandTexts } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
+import { demand, demandTexts } from './demand.mjs';
 import { wellFormed } from './form.mjs';
 import { tell } from './tell.mjs';
 
@@ -26,8 +27,8 @@ function checkOf(deps) {
   const { lifetime = 300, leeway = 5 } = deps;
   demand(keys instanceof Map, 'keys: not a Map');
   demandTexts({ issuer, audience });
-  demandNumbers({ lifetime }, 1);
-  demandNumbers({ leeway });
+  numbers({ lifetime });
+  numbers({ leeway }, { least: 0 });
 
   return function check(token) {
     demand(wellFormed(token), 'malformed');
