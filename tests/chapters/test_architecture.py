@@ -57,6 +57,7 @@ def copied(tmp_path):
     target = tmp_path / "snippets" / TOPIC
     shutil.copytree(HERE, target)
     (target.parent / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+    (target.parent / "validation").symlink_to(node.SNIPPETS / "validation")
     return target
 
 
