@@ -1,5 +1,6 @@
 // --8<-- [start:pool]
 import pg from 'pg';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 
 // Each of them ends a wait; to pg, 0 or nothing means for ever. PostgreSQL
 // ends what is slow, `query_timeout` is for when it says nothing any more.
@@ -20,12 +21,9 @@ export function openPool(url, { logger = console, limits } = {}) {
   // pg would let it win over ours
   if (inUrl) throw new RangeError(`${inUrl}: not in the URL, in limits`);
   const all = { ...LIMITS, ...limits };
-  for (const [name, value] of Object.entries(all)) {
-    if (!isLimit(name)) throw new RangeError(`${name} is no limit`);
-    if (!Number.isInteger(value) || value < 1) {
-      throw new RangeError(`${name} must be an integer above 0`);
-    }
-  }
+  const unknown = Object.keys(all).find((name) => !isLimit(name));
+  if (unknown) throw new RangeError(`${unknown} is no limit`);
+  numbers(all, { most: WAIT.most });
   const pool = new pg.Pool({ connectionString: url, ...all });
   // a connection that is lost would otherwise end the process: in the pool,
   // and in the hands of somebody, whose queries fail

@@ -1,7 +1,7 @@
 // --8<-- [start:supervise]
 import cluster from 'node:cluster';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkMs } from './shutdown.mjs';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 
 /** Keeps `count` workers running. `ready` gives the port once all listen,
  * `stop` ends them in peace, `restart` replaces one after the other. A worker
@@ -9,7 +9,8 @@ import { checkMs } from './shutdown.mjs';
 export function supervise({ count, port, ...limits }) {
   const { startMs = 30_000, leaveMs = 15_000 } = limits; // a drain takes 8 s
   const { budget = 5, windowMs = 10_000 } = limits;
-  check({ count, budget }, { startMs, leaveMs, windowMs });
+  numbers({ count, budget });
+  numbers({ startMs, leaveMs, windowMs }, WAIT);
   const crew = new Map(); // of each worker the promise of its end
   const leaving = new Set(); // workers whose end is no surprise
   const crashes = []; // when they happened, in ms
@@ -125,11 +126,3 @@ export function supervise({ count, port, ...limits }) {
 }
 
 const tell = (fields) => console.error(JSON.stringify(fields));
-
-function check(counts, times) {
-  for (const [name, value] of Object.entries(counts)) {
-    if (Number.isInteger(value) && value > 0) continue;
-    throw new TypeError(`${name}: not a number of at least 1: ${value}`);
-  }
-  checkMs(times);
-}

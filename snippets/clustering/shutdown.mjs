@@ -7,17 +7,9 @@ import {
 } from 'node:timers/promises';
 import { Server as TlsServer } from 'node:tls';
 import { pathToFileURL } from 'node:url';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 
 const { close } = NetServer.prototype;
-
-/** Throws unless each is a time that a timer takes: 'soon', NaN and 2 ** 31 are
- * read as 1 ms. */
-export function checkMs(times) {
-  for (const [name, ms] of Object.entries(times)) {
-    if (Number.isInteger(ms) && ms >= 0 && ms < 2 ** 31) continue;
-    throw new TypeError(`${name}: not a number of milliseconds: ${ms}`);
-  }
-}
 
 // --8<-- [start:drain]
 /** Returns `drain()`, which ends `server` and loses no request it has taken.
@@ -26,7 +18,7 @@ export function checkMs(times) {
  * is closed. After `patienceMs` the rest is cut; `drain()` counts it. */
 export function drainable(server, limits = {}) {
   const { patienceMs = 8000, quietMs = 2000 } = limits;
-  checkMs({ patienceMs, quietMs });
+  numbers({ patienceMs, quietMs }, WAIT);
   const sockets = new Set();
   const answers = new Map(); // of each connection the newest
   const tell = (res) =>

@@ -1,10 +1,12 @@
 // --8<-- [start:bounded]
+import { numbers } from '../validation/numbers.mjs';
+
 /** Runs `task(item, signal)` for each item, `limit` at a time. The first
  * failure, or `signal`, stops the rest. Results come in the items' order. */
 export async function mapBounded(items, limit, task, { signal } = {}) {
-  // a Set for a list, or NaN for a limit, would do nothing and call it done
+  // with a Set, or NaN for a limit, nothing would be done and called done
   if (!Array.isArray(items)) throw new TypeError('items: not an array');
-  if (!(limit >= 1)) throw new TypeError(`limit: not 1 or more: ${limit}`);
+  numbers({ limit });
   const stop = new AbortController();
   const abort = () => stop.abort(signal.reason);
   signal?.throwIfAborted();

@@ -3,6 +3,7 @@ import express from 'express';
 import { scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { problems } from '../rest-apis/problem.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 const scryptAsync = promisify(scrypt);
 const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
@@ -11,7 +12,7 @@ const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
  * and DNS. Each hash takes 128 * N * r bytes (128 MiB) while it runs. */
 export function createApp(deps = {}) {
   const { users = new Map(), N = 2 ** 17, atOnce = 2, logger } = deps;
-  if (!Number.isInteger(atOnce)) throw new TypeError(`atOnce: ${atOnce}`);
+  numbers({ N, atOnce });
   const options = { N, r: 8, p: 1, maxmem: 256 * N * 8 };
   let hashing = 0;
   const app = express();

@@ -1,14 +1,14 @@
 // --8<-- [start:report]
 import express from 'express';
 import { Piscina } from 'piscina';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 
 const WORKER = new URL('report.worker.mjs', import.meta.url).href;
 
 export function createApp(deps = {}) {
   const { signal, worker = WORKER, threads = 1, waiting = 4 } = deps;
   const { patience = 10_000, logger = console } = deps; // milliseconds
-  if (![threads, waiting, patience].every(Number.isInteger))
-    throw new TypeError('threads, waiting, patience: not whole numbers');
+  numbers({ threads, waiting, patience }, WAIT);
   const pool = new Piscina({ filename: worker, maxThreads: threads });
   signal?.addEventListener('abort', () => pool.destroy());
   pool.on('error', (error) => logger.error({ error }, 'between two tasks'));

@@ -1,6 +1,6 @@
 // --8<-- [start:csrf]
 import { Problem } from '../rest-apis/problem.mjs';
-import { isOrigin } from './redirect.mjs';
+import { isOrigin } from '../validation/rules.mjs';
 
 const READS = new Set(['GET', 'HEAD', 'OPTIONS']);
 

@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import { Agent, request } from 'undici';
-import { whole } from './whole.mjs';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 
 // two lists, since IPv4 addresses are compared with IPv6 ranges, too
 const special = { 4: new BlockList(), 6: new BlockList() };
@@ -52,7 +52,7 @@ function pinned(resolve, forbidden) {
 export function outboundOf({ hosts, signal, ...deps }) {
   const { resolve = resolveAll, forbidden = notPublic } = deps;
   const { protocols = ['https:'], bytes = 1_000_000, ms = 5000 } = deps;
-  whole({ bytes, ms });
+  numbers({ bytes, ms }, { most: WAIT.most });
   // in a text, `includes` would find parts of names
   if (!Array.isArray(hosts) || !Array.isArray(protocols))
     throw new TypeError('hosts and protocols: lists');

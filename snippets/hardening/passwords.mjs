@@ -2,7 +2,7 @@
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { Problem } from '../rest-apis/problem.mjs';
-import { whole } from './whole.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 const derive = promisify(scrypt);
 const FORM = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([\w-]+)\$([\w-]{43})$/;
@@ -10,7 +10,7 @@ const FORM = /^\$scrypt\$ln=(\d+),r=(\d+),p=(\d+)\$([\w-]+)\$([\w-]{43})$/;
 /** Parameters stand beside each hash, so they can grow. `ln` is log2(N); a
  * hash takes 128 * r * 2^ln bytes and a thread of the pool. */
 export function passwordsOf({ ln = 17, r = 8, p = 1, atOnce = 2 } = {}) {
-  whole({ ln, r, p, atOnce });
+  numbers({ ln, r, p, atOnce });
   const kind = `$scrypt$ln=${ln},r=${r},p=${p}`;
   let hashing = 0;
   async function hashed(text, salt, cost) {

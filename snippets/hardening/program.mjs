@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { Problem } from '../rest-apis/problem.mjs';
-import { whole } from './whole.mjs';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 
 const LIMITS = {
   encoding: 'buffer',
@@ -15,7 +15,7 @@ const exec = promisify(execFile);
  * and no environment but `env`. It is killed after `ms`, or when nobody waits
  * for it any more; `atOnce` run at most. */
 export function programsOf({ env = {}, atOnce = 4, ms = 5000 } = {}) {
-  whole({ atOnce, ms });
+  numbers({ atOnce, ms }, { most: WAIT.most });
   let running = 0;
   return async function run(res, file, args, { cwd } = {}) {
     if (running >= atOnce)

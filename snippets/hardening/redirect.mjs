@@ -1,8 +1,4 @@
 // --8<-- [start:redirect]
-// no path and no slash at the end, as in a browser's `Origin`
-export const isOrigin = (text) =>
-  typeof text === 'string' && URL.parse(text)?.origin === text;
-
 /** An address on our own site from what the client sent, or `home`. The
  * whole address: the path alone may be `//evil.test`, which is a host. */
 export function destination(next, origin, home = '/') {

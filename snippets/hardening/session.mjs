@@ -1,7 +1,7 @@
 // --8<-- [start:session]
 import { createHash, randomBytes } from 'node:crypto';
 import { cookieOf } from '../jwt/cookies.mjs';
-import { whole } from './whole.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 const HOUR = 60 * 60 * 1000;
 const NAME = '__Host-session'; // Secure, path /, no Domain, or not taken
@@ -13,7 +13,7 @@ const hash = (id) => createHash('sha256').update(id).digest('base64url');
  * themselves. What they hold opens nothing if it leaks: hashes of ids. */
 export function sessionsOf(deps = {}) {
   const { rows = inMemory(10_000), life = HOUR, now = Date.now } = deps;
-  whole({ life }); // with a text, `until` would be years away
+  numbers({ life }); // with a text, `until` would be years away
   const keyOf = (req) => hash(cookieOf(req, NAME) ?? '');
   return {
     async start(req, res, user) {

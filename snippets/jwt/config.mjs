@@ -1,6 +1,6 @@
 // --8<-- [start:config]
 import { createHash, createSecretKey } from 'node:crypto';
-import { isOrigin } from './cookies.mjs';
+import { isOrigin } from '../validation/rules.mjs';
 
 /** Reads and checks what tokens need. Call it before you listen: a secret
  * that is missing or weak must stop the deployment, not the first login.

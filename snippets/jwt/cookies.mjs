@@ -23,11 +23,8 @@ export function cookieOf(req, name) {
 // --8<-- [end:cookies]
 
 // --8<-- [start:guard]
+import { isOrigin } from '../validation/rules.mjs';
 import { demand } from './demand.mjs';
-
-/** What a browser sends as Origin: no path, no slash at the end. */
-export const isOrigin = (text) =>
-  URL.canParse(text) && new URL(text).origin === text;
 
 /** Refuses changes that a page of another origin asks for. SameSite alone
  * lets subdomains ask. A bearer token no browser sends by itself, and who

@@ -1,15 +1,16 @@
 // --8<-- [start:issue]
 import { SignJWT, errors, jwtVerify } from 'jose';
 import { randomUUID } from 'node:crypto';
-import { demand, demandNumbers, demandTexts } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
+import { demand, demandTexts } from './demand.mjs';
 import { wellFormed } from './form.mjs';
-import { tell } from './tell.mjs';
+import { quietly } from '../validation/quietly.mjs';
 
 /** The same `issue(user)` with jose, which also knows Ed25519. */
 export function createTokens(deps) {
   const { key, issuer, audience, lifetime = 300, now = Date.now } = deps;
   demandTexts({ issuer, audience });
-  demandNumbers({ lifetime }, 1);
+  numbers({ lifetime });
 
   return async function issue({ id, sid }) {
     const { alg, kid } = key;
@@ -35,7 +36,7 @@ export function createVerifier({ refused = () => {}, ...deps }) {
     } catch (error) {
       // everything else is our fault, such as keys that cannot be fetched
       if (!(error instanceof errors.JOSEError)) throw error;
-      tell(refused, error);
+      quietly(refused, error);
       return null;
     }
   };
@@ -47,8 +48,8 @@ function checkOf(deps) {
   const some = Array.isArray(algorithms) && algorithms.length > 0;
   demand(some, 'algorithms: not a list, so they would not be checked');
   demandTexts({ issuer, audience });
-  demandNumbers({ lifetime }, 1);
-  demandNumbers({ leeway });
+  numbers({ lifetime });
+  numbers({ leeway }, { least: 0 });
 
   return async function check(token) {
     if (!wellFormed(token)) throw new errors.JWTInvalid('malformed');

@@ -1,7 +1,7 @@
 // --8<-- [start:errors]
 import { createLocalJWKSet, createRemoteJWKSet } from 'jose';
 import { customFetch, errors } from 'jose';
-import { demandNumbers } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
 import { Unavailable } from './unavailable.mjs';
 
 // What a token's header can cause; all else is the issuer's doing, or ours.
@@ -19,8 +19,8 @@ const OF_THE_TOKEN = [
 export function createKeys(deps) {
   const { url, cooldown = 30_000, maxAge = 600_000, timeout = 2000 } = deps;
   const { fetch = globalThis.fetch, now = Date.now } = deps;
-  demandNumbers({ cooldown, maxAge }); // of a text jose takes no notice
-  demandNumbers({ timeout }, 1);
+  numbers({ cooldown, maxAge }, { least: 0 }); // jose would ignore a text
+  numbers({ timeout });
   const remote = createRemoteJWKSet(new URL(url), {
     cooldownDuration: cooldown,
     cacheMaxAge: maxAge,

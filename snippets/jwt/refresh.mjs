@@ -1,6 +1,6 @@
 // --8<-- [start:refresh]
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { demand, demandNumbers } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 /** Sessions with refresh tokens that rotate. A token is `sid.n.mac`: the
  * session, its number in it, and a MAC by `secret`: 32 random bytes, or a
@@ -10,7 +10,7 @@ export function createSessions(deps) {
   const { store, secret, grace = 10_000, now = Date.now } = deps;
   // (user, sid): take back what the thief has; if that fails, so do we
   const { reused = () => {} } = deps;
-  demandNumbers({ grace });
+  numbers({ grace }, { least: 0 });
   const { write, read } = form([secret].flat());
 
   return {
@@ -42,6 +42,8 @@ export function createSessions(deps) {
 // --8<-- [end:refresh]
 
 // --8<-- [start:form]
+import { demand } from './demand.mjs';
+
 /** The first secret writes; all read, so that a new one logs nobody out. */
 function form(secrets) {
   const long = (secret) => secret?.byteLength >= 32; // a text has no bytes

@@ -1,5 +1,5 @@
 // --8<-- [start:revocations]
-import { demandNumbers } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
 import { away } from './unavailable.mjs';
 
 /** Sessions whose access tokens must not be used though they are valid. An
@@ -8,8 +8,8 @@ import { away } from './unavailable.mjs';
  * each process knows only its own. */
 export function createRevocations(deps) {
   const { redis, lifetime = 300, leeway = 5, now = Date.now } = deps;
-  demandNumbers({ lifetime }, 1);
-  demandNumbers({ leeway });
+  numbers({ lifetime });
+  numbers({ leeway }, { least: 0 });
   const life = lifetime + 2 * leeway;
   const list = redis ? inRedis(redis, life) : inMemory(life, now);
   return {

@@ -1,14 +1,14 @@
 // --8<-- [start:ring]
 import { exportJWK, generateKeyPair } from 'jose';
-import { demandNumbers } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 /** The issuer's keys. A new one is published `ahead` of its first use, so
  * that every verifier's cache has it; an old one stays published until the
  * last token that it signed has expired: `lifetime` is a token's, leeway
  * included. In ms. */
 export function createKeyRing({ ahead, lifetime, now = Date.now }) {
-  demandNumbers({ ahead });
-  demandNumbers({ lifetime }, 1);
+  numbers({ ahead }, { least: 0 });
+  numbers({ lifetime });
   let keys = []; // oldest first
 
   function live() {

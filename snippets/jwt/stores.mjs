@@ -1,5 +1,5 @@
 // --8<-- [start:memory]
-import { demandNumbers } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
 import { away } from './unavailable.mjs';
 
 const DAY = 24 * 60 * 60 * 1000;
@@ -7,7 +7,7 @@ const DAY = 24 * 60 * 60 * 1000;
 /** Sessions in this process, for trials. `life` in ms, whatever is done in
  * between; beyond `most` the oldest session ends. */
 export function memoryStore({ life = 30 * DAY, most = 100_000 } = {}) {
-  demandNumbers({ life, most }, 1);
+  numbers({ life, most });
   const sessions = new Map(); // oldest first
   return {
     async start(sid, user, now) {
@@ -61,7 +61,7 @@ return {'reused', user}`;
 /** The same in Redis, where a script runs to its end: no two tabs, processes
  * or thieves can both be told 'next'. */
 export function redisStore(redis, { life = 30 * DAY } = {}) {
-  demandNumbers({ life }, 1);
+  numbers({ life });
   const key = (sid) => `session:${sid}`;
   return {
     async start(sid, user, now) {

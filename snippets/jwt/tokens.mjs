@@ -1,14 +1,15 @@
 // --8<-- [start:tokens]
 import { randomUUID } from 'node:crypto';
 import jwt from 'jsonwebtoken';
-import { demandNumbers, demandTexts } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
+import { demandTexts } from './demand.mjs';
 
 /** Gives `issue(user)`, which signs an access token with jsonwebtoken.
  * `key`: { kid, alg, private }; `lifetime` in seconds. */
 export function createTokens(deps) {
   const { key, issuer, audience, lifetime = 300, now = Date.now } = deps;
   demandTexts({ issuer, audience });
-  demandNumbers({ lifetime }, 1); // the text '300' would be milliseconds
+  numbers({ lifetime }); // the text '300' would be milliseconds
 
   return function issue({ id, sid }) {
     const iat = Math.floor(now() / 1000);

@@ -1,8 +1,9 @@
 // --8<-- [start:verify]
 import jwt from 'jsonwebtoken';
-import { demand, demandNumbers, demandTexts } from './demand.mjs';
+import { numbers } from '../validation/numbers.mjs';
+import { demand, demandTexts } from './demand.mjs';
 import { wellFormed } from './form.mjs';
-import { tell } from './tell.mjs';
+import { quietly } from '../validation/quietly.mjs';
 
 /** Gives `verify(token)`: its claims, or null whatever is wrong with it.
  * `keys`: kid -> { alg, public }. The key says which algorithm it is for;
@@ -13,7 +14,7 @@ export function createVerifier({ refused = () => {}, ...deps }) {
     try {
       return check(token);
     } catch (error) {
-      tell(refused, error); // for the log; the client learns only 401
+      quietly(refused, error); // for the log; the client learns only 401
       return null;
     }
   };
@@ -26,8 +27,8 @@ function checkOf(deps) {
   const { lifetime = 300, leeway = 5 } = deps;
   demand(keys instanceof Map, 'keys: not a Map');
   demandTexts({ issuer, audience });
-  demandNumbers({ lifetime }, 1);
-  demandNumbers({ leeway });
+  numbers({ lifetime });
+  numbers({ leeway }, { least: 0 });
 
   return function check(token) {
     demand(wellFormed(token), 'malformed');

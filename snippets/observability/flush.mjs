@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { drainable } from '../clustering/shutdown.mjs';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 
 /** To be called before the server listens. Pino's destinations write what
  * they hold when the process exits by itself, so for Pino there is nothing to
@@ -9,9 +10,7 @@ import { drainable } from '../clustering/shutdown.mjs';
 export function endOn(signal, deps) {
   const { logger, server, flush = () => {} } = deps;
   const { drainMs = 8000, patience = 5000 } = deps;
-  if (!(Number.isFinite(drainMs) && Number.isFinite(patience))) {
-    throw new TypeError('drainMs, patience: must be milliseconds');
-  }
+  numbers({ drainMs, patience }, WAIT);
   const drain = drainable(server, { patienceMs: drainMs });
   async function leave() {
     await drain(); // it cuts an answer that never ends,

@@ -1,5 +1,6 @@
 // --8<-- [start:health]
 import { Router } from 'express';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 import { createPino } from './loggers.mjs';
 
 /** Live: does the process answer? Ready: should it be sent traffic now? */
@@ -24,9 +25,7 @@ export function createHealth(options = {}) {
 // --8<-- [start:asked]
 function asked({ checks = {}, logger = createPino(), ...times }) {
   const { timeoutMs = 1000, freshMs = 1000 } = times;
-  if (!(Number.isFinite(timeoutMs) && Number.isFinite(freshMs))) {
-    throw new TypeError('timeoutMs, freshMs: must be milliseconds');
-  }
+  numbers({ timeoutMs, freshMs }, WAIT);
   const all = Object.entries(checks);
   const asks = all.map(([name, check]) => [name, inTime(check, timeoutMs)]);
   async function ask([name, answer]) {

@@ -1,6 +1,7 @@
 // --8<-- [start:metrics]
 import { performance } from 'node:perf_hooks';
 import client from 'prom-client';
+import { numbers } from '../validation/numbers.mjs';
 import { routeOf, statusOf } from './route.mjs';
 import { stdout } from './stdout.mjs';
 
@@ -42,6 +43,7 @@ export function createMetrics(options = {}) {
 
 // --8<-- [start:saturation]
 function addSaturation(registers, capacity) {
+  numbers({ capacity });
   new Counter({
     name: 'nodejs_eventloop_active_seconds_total',
     help: 'Time in which the loop was not idle: its rate is at most 1.',

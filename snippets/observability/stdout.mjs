@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
+import { numbers } from '../validation/numbers.mjs';
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
@@ -8,7 +9,7 @@ const sleeper = new Int32Array(new SharedArrayBuffer(4));
  * is not taken (the disk is full, the reader gone or, if the pipe doesn't
  * block, slow for `patienceMs`) is no error: it is counted in `lost`. */
 export function createOutput({ fd = 1, patienceMs = 1000 } = {}) {
-  if (!Number.isInteger(fd)) throw new TypeError('fd: must be a number');
+  numbers({ fd, patienceMs }, { least: 0 });
   let patience = patienceMs; // none again before a line got through
   let torn = false; // half of a line is out
 

@@ -3,13 +3,14 @@
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { drainable } from '../clustering/shutdown.mjs';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 import { createHealth } from './health.mjs';
 import { createApp } from './metered.mjs';
 import { createMetrics } from './metrics.mjs';
 
 const { PORT = 3000, METRICS_PORT = 9464, HOST = '127.0.0.1' } = process.env;
 const drainMs = Number(process.env.DRAIN_MS ?? 5000);
-if (Number.isNaN(drainMs)) throw new TypeError('DRAIN_MS: milliseconds');
+numbers({ DRAIN_MS: drainMs }, WAIT);
 const leaving = new AbortController();
 const metrics = createMetrics();
 const health = createHealth({ leaving: leaving.signal });

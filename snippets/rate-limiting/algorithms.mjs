@@ -1,10 +1,10 @@
 // Each gives a function: may this key go on now? `now` is a clock in ms.
-import { positive } from './positive.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 // --8<-- [start:fixed-window]
 /** One counter a key, which starts again with each window. */
 export function fixedWindow({ limit, windowMs, now = Date.now }) {
-  positive({ limit, windowMs });
+  numbers({ limit, windowMs });
   const counters = new Map();
   return (key) => {
     const window = Math.floor(now() / windowMs);
@@ -20,7 +20,7 @@ export function fixedWindow({ limit, windowMs, now = Date.now }) {
 /** The time of each request that was let through: exact, `limit` numbers a
  * key. */
 export function slidingLog({ limit, windowMs, now = Date.now }) {
-  positive({ limit, windowMs });
+  numbers({ limit, windowMs });
   const logs = new Map();
   return (key) => {
     const since = now() - windowMs;
@@ -37,7 +37,7 @@ export function slidingLog({ limit, windowMs, now = Date.now }) {
 /** Two counters a key: the last window's counts for the share of it that the
  * sliding window still covers, as if its requests had come evenly. */
 export function slidingCounter({ limit, windowMs, now = Date.now }) {
-  positive({ limit, windowMs });
+  numbers({ limit, windowMs });
   const counters = new Map();
   return (key) => {
     const window = Math.floor(now() / windowMs);
@@ -59,10 +59,10 @@ export function slidingCounter({ limit, windowMs, now = Date.now }) {
 /** `burst` tokens at most, `limit` new ones a window; `cost` are taken. */
 export function tokenBucket(options) {
   const { limit, windowMs, burst = limit, now = Date.now } = options;
-  positive({ limit, windowMs, burst });
+  numbers({ limit, windowMs, burst }, { above: 0 });
   const buckets = new Map();
   return (key, cost = 1) => {
-    positive({ cost }); // a negative one would fill the bucket
+    numbers({ cost }, { above: 0 }); // a negative one would fill the bucket
     const { tokens, at } = buckets.get(key) ?? { tokens: burst, at: now() };
     const refilled = tokens + ((now() - at) * limit) / windowMs;
     const available = Math.min(burst, refilled);
@@ -77,11 +77,11 @@ export function tokenBucket(options) {
 /** The same bucket in one number a key: when it would be full again. */
 export function gcra(options) {
   const { limit, windowMs, burst = limit, now = Date.now } = options;
-  positive({ limit, windowMs, burst });
+  numbers({ limit, windowMs, burst }, { above: 0 });
   const each = windowMs / limit; // ms that one request costs
   const fullAt = new Map();
   return (key, cost = 1) => {
-    positive({ cost });
+    numbers({ cost }, { above: 0 });
     const full = Math.max(fullAt.get(key) ?? 0, now()) + cost * each;
     if (full - now() > burst * each + 0.001) return false; // ms, for rounding
     fullAt.set(key, full);

@@ -2,9 +2,9 @@
 import express from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { Problem, problems } from '../rest-apis/problem.mjs';
+import { numbers } from '../validation/numbers.mjs';
 import { addressed } from './address.mjs';
 import { BoundedStore } from './memory.mjs';
-import { positive } from './positive.mjs';
 
 const tea = { sku: 'tea', name: 'Green tea', priceCents: 799, stock: 12 };
 const inMemory = { list: async () => [tea] };
@@ -14,7 +14,7 @@ const inMemory = { list: async () => [tea] };
 export function createApp(deps = {}) {
   const { proxies = false, store = () => new BoundedStore() } = deps;
   const { products = inMemory, limit = 100, logger } = deps;
-  positive({ limit });
+  numbers({ limit });
   const app = express();
   app.set('trust proxy', proxies);
   // above the limiter, so that probes are neither counted nor refused

@@ -1,6 +1,6 @@
 // --8<-- [start:memory]
 import { MemoryStore } from 'express-rate-limit';
-import { positive } from './positive.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 const REST = 'the rest';
 
@@ -11,7 +11,7 @@ export class BoundedStore extends MemoryStore {
   #keys;
 
   constructor({ keys = 50_000 } = {}) {
-    positive({ keys });
+    numbers({ keys });
     super();
     this.#keys = keys;
   }

@@ -1,7 +1,7 @@
 // --8<-- [start:passwords]
 import { scrypt, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
-import { positive } from './positive.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 const scryptAsync = promisify(scrypt);
 const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
@@ -10,7 +10,7 @@ const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
  * hashes are being made; each takes 128 MiB and a thread of the pool. Who is
  * unknown costs a hash like everybody else, so that time tells nothing. */
 export function passwordsOf({ users, N = 2 ** 17, atOnce = 2 }) {
-  positive({ N, atOnce });
+  numbers({ N, atOnce });
   const options = { N, r: 8, p: 1, maxmem: 256 * N * 8 };
   let hashing = 0;
   return async function check(account, password) {

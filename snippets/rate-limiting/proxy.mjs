@@ -1,12 +1,12 @@
 // --8<-- [start:proxy]
 import express from 'express';
 import { rateLimit } from 'express-rate-limit';
-import { positive } from './positive.mjs';
+import { numbers } from '../validation/numbers.mjs';
 
 /** `proxies`: addresses or networks of your own proxies, e.g. '10.0.0.5' or
  * ['10.1.0.0/16']; false if clients connect to this process themselves. */
 export function createApp({ limit = 10, proxies = '127.0.0.2' } = {}) {
-  positive({ limit });
+  numbers({ limit });
   const app = express();
   // Express walks X-Forwarded-For from the right and stops at the first
   // address that is not one of these: what a client made up lies beyond it.

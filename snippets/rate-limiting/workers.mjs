@@ -1,8 +1,8 @@
 // WORKERS=4 REDIS_URL=redis://… PROXIES='"10.0.0.5"' node workers.mjs
 // --8<-- [start:workers]
 import cluster from 'node:cluster';
+import { numbers } from '../validation/numbers.mjs';
 import { createApp } from './api.mjs';
-import { positive } from './positive.mjs';
 import { stores } from './shared.mjs';
 import { serverOf } from './slow.mjs';
 
@@ -19,7 +19,7 @@ async function work() {
 }
 
 function lead() {
-  positive({ WORKERS: Number(WORKERS) });
+  numbers({ WORKERS: Number(WORKERS) });
   let listening = 0;
   cluster.on('listening', (worker, { port }) => {
     listening += 1;

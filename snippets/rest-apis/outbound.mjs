@@ -1,5 +1,6 @@
 // --8<-- [start:outbound]
 import { setTimeout as wait } from 'node:timers/promises';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 
 const SAFE = new Set(['GET', 'HEAD', 'PUT', 'DELETE']); // to say twice
 
@@ -8,8 +9,8 @@ const SAFE = new Set(['GET', 'HEAD', 'PUT', 'DELETE']); // to say twice
 export function createCall(options = {}) {
   const { fetch = globalThis.fetch, timeoutMs = 1000, tries = 3 } = options;
   const { sleep = wait, random = Math.random, reserve = 10 } = options;
-  if (![timeoutMs, tries, reserve].every(Number.isSafeInteger))
-    throw new TypeError('timeoutMs, tries and reserve are whole numbers');
+  numbers({ tries });
+  numbers({ timeoutMs, reserve }, WAIT);
   let tenths = 10 * reserve; // whole numbers, so that ten of them are one
 
   return async function call(url, { signal: given, ...init } = {}) {

@@ -1,8 +1,11 @@
 // --8<-- [start:message]
+import { numbers } from './numbers.mjs';
+
 /** Receives messages of a queue or a WebSocket: bytes that somebody sent.
  * What cannot be read now never can: it goes to `refuse`, not back to the
  * queue. What `handle` throws goes up, to be tried again. */
 export function receiverOf({ parse, handle, refuse, maxBytes = 10_000 }) {
+  numbers({ maxBytes });
   return async function receive(bytes) {
     const { value, errors } = await read(bytes, parse, maxBytes);
     if (errors) return refuse(errors);

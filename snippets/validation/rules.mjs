@@ -20,3 +20,9 @@ export function isHttps(text) {
   return url?.protocol === 'https:' && !url.username && !url.password;
 }
 // --8<-- [end:rules]
+
+/** As a browser's `Origin`: no path, and no slash at the end. */
+export const isOrigin = (text) =>
+  typeof text === 'string' &&
+  URL.canParse(text) &&
+  new URL(text).origin === text;

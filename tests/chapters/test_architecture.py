@@ -57,6 +57,7 @@ def copied(tmp_path):
     target = tmp_path / "snippets" / TOPIC
     shutil.copytree(HERE, target)
     (target.parent / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
+    (target.parent / "validation").symlink_to(node.SNIPPETS / "validation")
     return target
 
 
@@ -1161,10 +1162,11 @@ def test_a_pool_has_its_limits_and_postgresql_knows_them(database):
 URL = "postgres://shop@127.0.0.1/shop"
 NO_POOL = {
     "no URL": ("undefined", "", "needs the URL"),
-    "no size": (f"'{URL}'", "max: 0", "max must be an integer above 0"),
-    "no end": (f"'{URL}'", "statement_timeout: 0", "statement_timeout must be"),
-    "text": (f"'{URL}'", "query_timeout: '6000'", "query_timeout must be"),
-    "nothing": (f"'{URL}'", "query_timeout: undefined", "query_timeout must be"),
+    "no size": (f"'{URL}'", "max: 0", "TypeError: max: not a whole number, 1 or more"),
+    "no end": (f"'{URL}'", "statement_timeout: 0", "statement_timeout: not a"),
+    "text": (f"'{URL}'", "query_timeout: '6000'", "query_timeout: not a"),
+    "nothing": (f"'{URL}'", "query_timeout: undefined", "query_timeout: not a"),
+    "too long": (f"'{URL}'", "query_timeout: 2 ** 31", "query_timeout: not a"),
     "a wrong name": (f"'{URL}'", "statement_time: 5", "statement_time is no limit"),
     "in the URL": (f"'{URL}?ssl=0&query_timeout=0'", "", "query_timeout: not in the URL"),
 }

@@ -2441,7 +2441,11 @@ REFUSED = {
         "sessionsOf({ life: 0.5 })",
         "sessionsOf({ life: Infinity })",
     ],
-    "program.mjs": ["programsOf({ atOnce: '4' })", "programsOf({ ms: '5000' })"],
+    "program.mjs": [
+        "programsOf({ atOnce: '4' })",
+        "programsOf({ ms: '5000' })",
+        "programsOf({ ms: 2 ** 31 })",
+    ],
     "headers.mjs": [
         "headers({ reportOnly: 'false' })",
         "headers({ hsts: { maxAge: '300' } })",

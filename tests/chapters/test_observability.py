@@ -459,8 +459,10 @@ def test_pinos_own_destination_keeps_what_a_full_disk_refuses_and_may_not_exit(
         ("loggers", "createPino({ level: 'warning' })"),
         ("loggers", "createPino({ redact: 'password' })"),
         ("stdout", "createOutput({ fd: '1' })"),
+        ("stdout", "createOutput({ patienceMs: '1000' })"),
         ("flush", "endOn('SIGTERM', { server: new Server(), drainMs: '8000' })"),
         ("flush", "endOn('SIGTERM', { server: new Server(), patience: '5 s' })"),
+        ("flush", "endOn('SIGTERM', { server: new Server(), patience: 2 ** 31 })"),
         ("metrics", "createMetrics({ capacity: '100' })"),
     ],
 )
@@ -1986,7 +1988,12 @@ def test_of_checks_that_never_end_there_are_three_at_most_and_one_that_ends_make
 
 @pytest.mark.parametrize(
     "options",
-    ["{ checks: { db: true } }", "{ timeoutMs: '500' }", "{ freshMs: '1s' }"],
+    [
+        "{ checks: { db: true } }",
+        "{ timeoutMs: '500' }",
+        "{ timeoutMs: -1 }",
+        "{ freshMs: '1s' }",
+    ],
 )
 def test_health_that_could_not_work_is_not_made(options):
     done = node.evaluate(

@@ -1247,7 +1247,7 @@ def test_a_caller_who_gives_up_ends_the_call_and_the_wait_between_two():
       await call(create).catch((error) => console.log(error.message, asked));
     }}
     for (const wrong of [{{ timeoutMs: '1000' }}, {{ tries: '3' }}, {{ reserve: NaN }}]) {{
-      try {{ createCall(wrong); }} catch (error) {{ console.log(error.name); }}
+      try {{ createCall(wrong); }} catch (error) {{ console.log(`${{error}}`); }}
     }}
     """
     ).stdout
@@ -1255,7 +1255,9 @@ def test_a_caller_who_gives_up_ends_the_call_and_the_wait_between_two():
         "gave up 1",
         "gave up 1",
         "The operation was aborted 1",
-        *["TypeError"] * 3,
+        "TypeError: timeoutMs: not a whole number, 0 or more, 2147483647 at most, but '1000'",
+        "TypeError: tries: not a whole number, 1 or more, but '3'",
+        "TypeError: reserve: not a whole number, 0 or more, 2147483647 at most, but NaN",
     ]
 
 

@@ -1428,3 +1428,60 @@ def test_a_schema_is_the_cheaper_way_unless_each_request_builds_it():
     assert valid > 3
     assert invalid > 2
     assert anew < 1
+
+
+# --- numbers ----------------------------------------------------------------------------
+
+REFUSED_NUMBERS = {  # bounds: what is wanted, and values that are something else
+    "undefined": (
+        "whole number, 1 or more",
+        [
+            "'5'",
+            "''",
+            "NaN",
+            "Infinity",
+            "0",
+            "-1",
+            "1.5",
+            "2 ** 53",
+            "null",
+            "[5]",
+            "5n",
+        ],
+    ),
+    "{ least: 0 }": ("whole number, 0 or more", ["'0'", "-1", "0.5", "undefined"]),
+    "{ least: 2, most: 4 }": ("whole number, 2 or more, 4 at most", ["1", "5", "2.5"]),
+    "WAIT": ("whole number, 0 or more, 2147483647 at most", ["-1", "2 ** 31", "'9'"]),
+    "{ above: 0 }": ("number above 0", ["0", "-0.5", "'0.5'", "NaN", "Infinity"]),
+    "{ above: 0, most: 4 }": ("number above 0, 4 at most", ["0", "4.5", "'4'"]),
+}
+
+
+@pytest.mark.parametrize("bounds", REFUSED_NUMBERS)
+def test_what_is_no_such_number_is_named_and_shown(bounds):
+    wanted, wrong = REFUSED_NUMBERS[bounds]
+    seen = node.evaluate(
+        f"""
+    import {{ inspect }} from 'node:util';
+    import {{ WAIT, numbers }} from './{TOPIC}/numbers.mjs';
+    for (const value of [{", ".join(wrong)}]) {{
+      try {{ numbers({{ right: 3, size: value }}, {bounds}); }}
+      catch (error) {{
+        const said = `TypeError: size: not a {wanted}, but ${{inspect(value)}}`;
+        console.log(`${{error}}` === said || `${{error}}`);
+      }}
+    }}
+    """
+    ).stdout
+    assert seen.splitlines() == ["true"] * len(wrong)
+
+
+def test_numbers_within_their_bounds_are_taken():
+    node.evaluate(f"""
+    import {{ WAIT, numbers }} from './{TOPIC}/numbers.mjs';
+    numbers({{ one: 1, most: Number.MAX_SAFE_INTEGER }});
+    numbers({{ none: 0 }}, {{ least: 0 }});
+    numbers({{ low: 2, high: 4 }}, {{ least: 2, most: 4 }});
+    numbers({{ none: 0, month: 2 ** 31 - 1 }}, WAIT);
+    numbers({{ half: 0.5, huge: 2 ** 60 }}, {{ above: 0, most: 2 ** 60 }});
+    """)

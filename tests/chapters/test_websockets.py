@@ -557,7 +557,7 @@ def test_a_process_has_so_many_sockets_the_undecided_included(module):
 
 BAD = {
     "attach": (
-        *("perUser: NaN", "perUser: '5'", "maxPayload: 0", "heartbeatMs: Infinity"),
+        *("perUser: NaN", "perUser: '5'", "maxPayload: 0", "heartbeatMs: 2 ** 31"),
         *("burst: -1", "origins: 'https://shop.test'", "authenticate: undefined"),
     ),
     "createTickets": ("ttlMs: '10000'", "most: NaN"),

@@ -53,7 +53,9 @@ WITHOUT = {
         architecture/layered/domain.mjs#pay hardening/files.mjs#contained
         rest-apis/problem.mjs#methods rest-apis/problem.mjs#notFound
         validation/validate.mjs#problem rate-limiting/device.mjs#devicesOf
-        hardening/redirect.mjs#isOrigin jwt/cookies.mjs#isOrigin
+        validation/rules.mjs#isOrigin
+        jwt/demand.mjs#demand jwt/demand.mjs#demandTexts validation/numbers.mjs#numbers
+        websockets/limits.mjs#limitsOf
         rate-limiting/address.mjs#addressed rest-apis/patch.mjs#mergePatch
         validation/order.mjs#parseOrderPatch
     """,
