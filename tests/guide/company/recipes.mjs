@@ -524,10 +524,6 @@ export const recipes = {
     }),
     requests: [get('/orders/ord_1', 200), json('/orders', place, 201)],
   },
-  'observability/context.mjs#traced': {
-    make: (traced) => behind(traced),
-    requests: [get('/', 204)],
-  },
   'observability/context.mjs#tracing': {
     make: (tracing) => behind(tracing({ inside: true })),
     requests: [get('/', 204)],
