@@ -910,6 +910,42 @@ def test_several_processes_may_open_a_new_database_at_the_same_time(tmp_path):
     assert opened.strip() == "0,0,0,0"
 
 
+def test_who_finds_a_new_database_locked_for_longer_than_sqlite_waits_tries_again(
+    tmp_path,
+):
+    opened = node.evaluate(
+        f"""
+    import {{ once }} from 'node:events';
+    import {{ Worker }} from 'node:worker_threads';
+    import {{ createStore }} from '{uri("store.mjs")}';
+    const path = {json.dumps(str(tmp_path / "o.db"))};
+    const gate = new Int32Array(new SharedArrayBuffer(8));
+    // another connection holds the file for four seconds; SQLite waits for two
+    const source = `
+      import {{ parentPort, workerData }} from 'node:worker_threads';
+      import {{ DatabaseSync }} from 'node:sqlite';
+      const {{ path, gate }} = workerData;
+      const db = new DatabaseSync(path);
+      db.exec('BEGIN EXCLUSIVE');
+      parentPort.postMessage('locked');
+      Atomics.wait(gate, 0, 0); // until the store is about to open it
+      Atomics.wait(gate, 1, 0, 4000);
+      Atomics.store(gate, 1, 1);
+      db.exec('COMMIT');
+      db.close();`;
+    const other = new Worker(new URL(`data:text/javascript,${{encodeURIComponent(source)}}`),
+      {{ workerData: {{ path, gate }} }});
+    await once(other, 'message');
+    Atomics.store(gate, 0, 1);
+    Atomics.notify(gate, 0);
+    const store = createStore(path);
+    console.log(Atomics.load(gate, 1), await store.ping());
+    store.close();
+    """
+    ).stdout
+    assert opened.strip() == "1 true"
+
+
 def test_what_is_no_database_is_refused_at_once(tmp_path):
     (tmp_path / "o.db").write_text("no database " * 100)
     done = node.evaluate(
