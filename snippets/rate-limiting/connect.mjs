@@ -5,14 +5,15 @@ import { Redis } from 'ioredis';
  * Redis does not answer: a store made without it would stay broken. */
 export async function connect(options) {
   const { url, signal, logger = console, tries = 3 } = options;
+  const { patienceMs = 250 } = options; // with a Redis that is silent
   if (!url) throw new TypeError('no url: ioredis would take localhost');
   signal?.throwIfAborted();
   const redis = new Discreet(url, {
     lazyConnect: true,
     enableOfflineQueue: false, // the default keeps requests waiting
     maxRetriesPerRequest: 0, // and sends again what may have been done
-    commandTimeout: 250, // ms, for a Redis that is there and silent
-    socketTimeout: 1000, // ms of that: then it tries a new connection
+    commandTimeout: patienceMs,
+    socketTimeout: 4 * patienceMs, // then it tries a new connection
     // The primary has become a replica: the address may lead elsewhere now.
     reconnectOnError: ({ message }) => /READONLY|MASTERDOWN/.test(message),
   });

@@ -4,9 +4,10 @@ import { connect } from './connect.mjs';
 import { BoundedStore } from './memory.mjs';
 
 /** Gives `store(name)`: in Redis if there is a `url`, else in memory. */
-export async function stores({ url, signal, logger = console } = {}) {
+export async function stores({ url, ...options } = {}) {
   if (!url) return () => new BoundedStore();
-  const redis = await connect({ url, signal, logger });
+  const { logger = console } = options;
+  const redis = await connect({ url, ...options });
   const sendCommand = (...args) => redis.call(...args);
   return (name) => {
     const shared = new SharedStore({ prefix: `rl:${name}:`, sendCommand });

@@ -6,15 +6,18 @@ import { createApp } from './api.mjs';
 import { stores } from './shared.mjs';
 import { serverOf } from './slow.mjs';
 
-const { WORKERS = '2', REDIS_URL, PROXIES = 'false', LIMIT } = process.env;
+const { WORKERS = '2', REDIS_URL, PROXIES = 'false' } = process.env;
+const { LIMIT = '100', REDIS_PATIENCE_MS = '250' } = process.env;
 
 async function work() {
   const stop = new AbortController();
   process.once('disconnect', () => stop.abort());
   process.once('SIGTERM', () => {}); // the primary says when
-  const store = await stores({ url: REDIS_URL, signal: stop.signal });
+  const patienceMs = Number(REDIS_PATIENCE_MS);
+  const { signal } = stop;
+  const store = await stores({ url: REDIS_URL, signal, patienceMs });
   const proxies = JSON.parse(PROXIES);
-  const app = createApp({ store, proxies, limit: Number(LIMIT ?? 100) });
+  const app = createApp({ store, proxies, limit: Number(LIMIT) });
   serverOf(app).listen(Number(process.env.PORT ?? 3000), '127.0.0.1');
 }
 

@@ -874,15 +874,18 @@ await pool.query("CREATE TABLE t (k text, n integer); INSERT INTO t VALUES ('a',
 let [begun, first] = [0, 0];
 let go;
 const both = new Promise((resolve) => (go = resolve));
+let done;
+const committed = new Promise((resolve) => (done = resolve));
 const change = (...keys) => async (db) => {{
   begun += 1;
+  if (begun > 2) await committed; // or the two might meet again
   for (const key of keys) {{
     await db.query('UPDATE t SET n = n + 1 WHERE k = $1', [key]);
     if ((first += 1) === 2) go();
     await both; // each has one row, and asks for the other's
   }}
 }};
-await Promise.all([change('a', 'b'), change('b', 'a')].map((work) => transaction(pool, work)));
+await Promise.all([change('a', 'b'), change('b', 'a')].map((work) => transaction(pool, work).then(done)));
 console.log(begun, (await pool.query('SELECT n FROM t')).rows.map(({{ n }}) => n).join());
 await pool.end();
 """
