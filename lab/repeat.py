@@ -62,22 +62,25 @@ def only(topic: str | None) -> tuple[str, ...]:
     of all others, which takes longer than some topic's tests."""
     if not topic:
         return ()
-    slug = topic.replace("-", "_")
     paths = (
-        f"tests/chapters/test_{slug}.py",
-        f"tests/exercises/{topic}",
+        *_own(topic),
         "tests/guide/test_snippets.py",
         "tests/guide/test_company.py",
     )
     return (f"--topic={topic}", *(path for path in paths if (ROOT / path).exists()))
 
 
+def _own(topic: str) -> tuple[str, str]:
+    """The file of a topic's tests, and the folder of those of its exercises."""
+    slug = topic.replace("-", "_")
+    return f"tests/chapters/test_{slug}.py", f"tests/exercises/{topic}"
+
+
 def marked(topic: str, kind: str) -> bool:
     """Whether a test of this topic's own has the marker that chooses `kind`."""
     marker = f"pytest.mark.{kind.split()[0]}"
-    slug = topic.replace("-", "_")
-    files = [ROOT / f"tests/chapters/test_{slug}.py"]
-    files += (ROOT / "tests" / "exercises" / topic).glob("*.py")
+    chapter, exercises = (ROOT / path for path in _own(topic))
+    files = [chapter, *exercises.glob("*.py")]
     return any(marker in path.read_text("utf-8") for path in files)
 
 
