@@ -29,7 +29,7 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat versions bench lighthouse notebook hooks site heavy clean
+.PHONY: help setup serve test pages outputs evidence exercise chapter repeat versions bench map lighthouse notebook hooks site heavy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -65,6 +65,9 @@ versions: setup $(HEAVY) ## which answers change with another Node or Express 4 
 
 bench: setup ## what our own parts cost, as ratios, nothing else running (ROUNDS=)
 	@$(RUN) bench $(if $(ROUNDS),--rounds $(ROUNDS))
+
+map: setup ## draw the map of lab/ and its helpers in CONTRIBUTING.md
+	@$(RUN) map
 
 lighthouse: setup tests/lighthouse/node_modules/.ready ## audit the built site in Chromium (mobile)
 	@$(RUN) lighthouse

@@ -10,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import ROOT, browser, evidence, process, services
+from lab import ROOT
+from lab.record import evidence
+from lab.run import browser, node, process, services
 
 NO_SKIP = "GUIDE_NO_SKIP"
 _container = contextlib.ExitStack()  # of the folder that this run writes to
@@ -73,6 +75,10 @@ def pytest_runtest_makereport(item, call):
             f"{item.nodeid}: the kernel died in the middle of a cell — look for os._exit, "
             "a crash in native code, or memory running out"
         )
+    if report.when == "call" and report.failed and hasattr(report.longrepr, "reprcrash"):
+        for server in node.served():  # of a fixture: its output is still there
+            report.longrepr.reprcrash.message += f"\n{node.said_by(server)}"
+            report.longrepr.addsection("served", node.said_by(server))
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(NO_SKIP):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "skipped"
         report.outcome = "failed"
@@ -127,7 +133,7 @@ def _leak(item, names: str) -> pytest.TestReport:
         keywords={},
         outcome="failed",
         longrepr=f"{item.nodeid}: left running: {names} (ended now) — start it with "
-        "`with lab.node.serve(...)`, so that it ends with the test",
+        "`with lab.run.node.serve(...)`, so that it ends with the test",
         when="teardown",
     )
 
@@ -158,14 +164,14 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def redis_server():
-    """A Redis of the test's own, see lab.services.redis."""
+    """A Redis of the test's own, see lab.run.services.redis."""
     with _or_skip(services.redis(), services.ServiceError) as service:
         yield service
 
 
 @pytest.fixture
 def postgres_server():
-    """A PostgreSQL of the test's own, see lab.services.postgres."""
+    """A PostgreSQL of the test's own, see lab.run.services.postgres."""
     _skip_without("postgresql")
     with services.postgres() as service:
         yield service
@@ -173,7 +179,7 @@ def postgres_server():
 
 @pytest.fixture
 def prometheus_server():
-    """Starts Prometheus on what it is given, as lab.services.prometheus:
+    """Starts Prometheus on what it is given, as lab.run.services.prometheus:
     `prometheus_server(url, rules=path).until("up == 1")`."""
     _skip_without("prometheus")
     with contextlib.ExitStack() as stack:
@@ -186,7 +192,7 @@ def prometheus_server():
 
 @pytest.fixture
 def nginx_proxy():
-    """Starts nginx in front of what it is given, as lab.services.proxy:
+    """Starts nginx in front of what it is given, as lab.run.services.proxy:
     `nginx_proxy(server.url, forwarded="overwrite").url`. For a test that is about
     nginx; one that needs any proxy says `with services.proxy(…)`."""
     _skip_without("nginx")
@@ -207,7 +213,7 @@ def chromium():
 
 @pytest.fixture(scope="module")
 def named_hosts(tmp_path_factory):
-    """Chromium that knows *.test, for a whole module, see lab.browser.named_hosts:
+    """Chromium that knows *.test, for a whole module, see lab.run.browser.named_hosts:
     `named_hosts()` is a context, whose cookies a test clears behind itself."""
     with _or_skip(browser.named_hosts(tmp_path_factory.mktemp("profiles"))) as opened:
         yield opened

@@ -43,6 +43,7 @@ def main() -> int:
     command("bench", bench_, "what our own parts cost, as ratios").add_argument(
         "--rounds", type=int, default=7
     )
+    command("map", map_, "draw lab's map and helpers in CONTRIBUTING.md")
     command("lighthouse", lighthouse_, "audit the built site in Chromium")
     command("notebook", notebook_, "open a chapter's notebook").add_argument("topic")
     command("site", site, "build the site into site/")
@@ -62,9 +63,9 @@ def main() -> int:
 
 def pages_(args) -> int:
     """Print what the page gates find."""
-    from lab import gates, pages
+    from lab.check import content, gates
 
-    problems = gates.check(pages.read())
+    problems = gates.check(content.read())
     failed = _report(problems)
     print(f"pages: {len(problems)} problems" if problems else "pages: no problems")
     return failed
@@ -74,15 +75,7 @@ def test(args) -> int:
     """The gates, the deterministic tests in parallel, what they executed, then
     alone whatever is timed, the notebooks, and the site with their results. Goes on
     after a failed step."""
-    from lab.repeat import (
-        DETERMINISTIC,
-        SITE,
-        SITE_WORKERS,
-        TIMED,
-        WORKERS,
-        marked,
-        only,
-    )
+    from lab.run import suite
 
     topic = _topic(args.topic)
     coverage = BUILD / "coverage"
@@ -94,19 +87,25 @@ def test(args) -> int:
         (
             "deterministic tests",
             lambda: _pytest(
-                WORKERS, f"-m{DETERMINISTIC}", *only(topic), GUIDE_COVERAGE=str(coverage)
+                suite.WORKERS,
+                f"-m{suite.DETERMINISTIC}",
+                *suite.only(topic),
+                GUIDE_COVERAGE=str(coverage),
             ),
         ),
         ("every shown line ran", lambda: _unexecuted(topic)),
-        ("timed tests", lambda: _pytest(f"-m{TIMED}", *only(topic))),
+        ("timed tests", lambda: _pytest(f"-m{suite.TIMED}", *suite.only(topic))),
         ("notebooks", lambda: _notebooks(topic)),
-        ("site", lambda: _pytest(*SITE_WORKERS, f"-m{SITE}", *only(topic))),
+        (
+            "site",
+            lambda: _pytest(*suite.SITE_WORKERS, f"-m{suite.SITE}", *suite.only(topic)),
+        ),
     )
     # to learn from pytest that a topic has none of a kind takes ten seconds
-    none = {"timed tests": TIMED, "site": SITE} if topic else {}
+    none = {"timed tests": suite.TIMED, "site": suite.SITE} if topic else {}
     failed = []
     for name, step in steps:
-        if name in none and not marked(topic, none[name]):
+        if name in none and not suite.marked(topic, none[name]):
             print(f"\n=== {name}: {topic} has none")
             continue
         print(f"\n=== {name}", flush=True)
@@ -120,29 +119,31 @@ def test(args) -> int:
 
 def outputs(args) -> int:
     """Rewrite each .out that differs, of one topic or all."""
-    from lab import node
+    from lab.run import node, outputs
 
     node.refuse_another("outputs")
     topic = _topic(args.topic)
     names = [
-        name for name in node.programs() if not topic or name.startswith(f"{topic}/")
+        name for name in outputs.programs() if not topic or name.startswith(f"{topic}/")
     ]
     for count, name in enumerate(names, 1):
-        done = "written" if node.record(name) else "same"
+        done = "written" if outputs.record(name) else "same"
         print(f"[{count}/{len(names)}] {name}: {done}", flush=True)
     return 0
 
 
 def evidence_(args) -> int:
     """Measure with recording on; publish a topic only if all of it passed."""
-    from lab import evidence, node
-    from lab.repeat import TIMED, only
+    from lab.record import evidence
+    from lab.run import node, suite
 
     node.refuse_another("evidence")
     topic = _topic(args.topic)
     shutil.rmtree(evidence.STAGING, ignore_errors=True)
     record = {evidence.RECORD: str(evidence.STAGING)}
-    failed = _pytest(f"-m{TIMED}", *only(topic), **record) or _notebooks(topic, **record)
+    failed = _pytest(f"-m{suite.TIMED}", *suite.only(topic), **record) or _notebooks(
+        topic, **record
+    )
     if failed:
         print("evidence: nothing was written, since something failed")
         return failed
@@ -153,7 +154,7 @@ def evidence_(args) -> int:
 
 def exercise(args) -> int:
     """Copy the exercise's start to work/ at the first call; check that copy."""
-    from lab import notebook
+    from lab.record import notebook
 
     print(notebook.check(args.exercise))
     return 0
@@ -161,9 +162,9 @@ def exercise(args) -> int:
 
 def chapter_(args) -> int:
     """Start a chapter; say what is there now and what comes next."""
-    from lab import chapter
+    from lab import topic as topics
 
-    for path in chapter.start(args.topic, args.title):
+    for path in topics.start(args.topic, args.title):
         print(f"chapter: wrote {path.relative_to(ROOT)}")
     print(
         "chapter: it passes `make pages` and its own tests; what it still lacks is "
@@ -174,7 +175,7 @@ def chapter_(args) -> int:
 
 def repeat_(args) -> int:
     """Run one topic's tests, or all, repeatedly; fail when any run failed."""
-    from lab import repeat
+    from lab.audit import repeat
 
     if args.times is not None and args.times < 1:
         raise GuideError(f"--times {args.times}: nothing to run — give 1 or more")
@@ -183,14 +184,14 @@ def repeat_(args) -> int:
 
 def versions_(args) -> int:
     """Run the proofs of claims with other versions; write docs/versions.json."""
-    from lab import versions
+    from lab.audit import versions
 
     return not versions.run(_topic(args.topic))
 
 
 def bench_(args) -> int:
     """Measure what our parts cost; fail when a declared target is missed."""
-    from lab import bench
+    from lab.audit import bench
 
     if args.rounds < 1:
         raise GuideError(f"--rounds {args.rounds}: nothing to time — give 1 or more")
@@ -199,39 +200,56 @@ def bench_(args) -> int:
 
 def lighthouse_(args) -> int:
     """Audit one page of each kind; fail when one scores less than it must."""
-    from lab import lighthouse
+    from lab.audit import lighthouse
 
     return _report(lighthouse.run())
+
+
+def map_(args) -> int:
+    """Draw the map of lab/ and its helpers in CONTRIBUTING.md."""
+    from lab.audit import rooms
+
+    print("CONTRIBUTING.md: written" if rooms.write() else "CONTRIBUTING.md: same")
+    return 0
 
 
 def notebook_(args) -> int:
     """Open a chapter's notebook in JupyterLab."""
     path = ROOT / "notebooks" / f"{_topic(args.topic)}.ipynb"
+    # nothing goes to the home folder, and in a container everybody is root
+    env = {
+        f"{name}_DIR": str(BUILD / "jupyter" / name.lower())
+        for name in ("JUPYTER_CONFIG", "JUPYTER_DATA", "JUPYTER_RUNTIME")
+    }
+    env["IPYTHONDIR"] = str(BUILD / "jupyter" / "ipython")
+    root = ["--allow-root"] if os.geteuid() == 0 else []
     return subprocess.run(
-        [sys.executable, "-m", "jupyter", "lab", path], check=False
+        [sys.executable, "-m", "jupyter", "lab", *root, path],
+        env={**os.environ, **env},
+        check=False,
     ).returncode
 
 
 def site(args) -> int:
     """Build the site, warnings counted as errors."""
-    from lab import site
+    from lab.publish import builder
 
-    site.build()
+    builder.build()
     return 0
 
 
 def serve(args) -> int:
     """Serve the site on 127.0.0.1."""
-    from lab import site
+    from lab.publish import builder
 
-    site.serve(args.port)
+    builder.serve(args.port)
     return 0
 
 
 def _topics() -> list[str]:
-    from lab import pages
+    from lab.check import content
 
-    return list(pages.read().chapters)
+    return list(content.read().chapters)
 
 
 def _topic(name: str | None) -> str | None:
@@ -249,33 +267,40 @@ def _report(problems: list) -> int:
 
 
 def _missing(topic: str | None) -> int:
-    """Print what one chapter lacks, or every chapter."""
-    from lab import gates, pages
+    """Print what one chapter lacks, or every chapter; 1 if one lacks something and is no
+    draft."""
+    from lab.check import content, gates
 
-    tree = pages.read()
-    problems = [
-        problem
-        for chapter in ([topic] if topic else tree.chapters)
-        for problem in gates.missing(tree, chapter)
-    ]
-    return _report(problems)
+    tree = content.read()
+    failed = 0
+    for name in [topic] if topic else tree.chapters:
+        problems = gates.topics.incomplete(tree, name)
+        if tree.chapters[name].draft:
+            print(f"{name} is a draft: {len(problems)} things are still missing")
+            _report(problems)
+        else:
+            failed |= _report(problems)
+    return failed
 
 
 def _unexecuted(topic: str | None) -> int:
-    from lab import gates, node, pages
+    from lab.check import content, gates
+    from lab.run import coverage
 
-    problems = gates.unexecuted(pages.read(), node.executed(BUILD / "coverage"))
+    problems = gates.code.unexecuted(
+        content.read(), coverage.executed(BUILD / "coverage")
+    )
     if topic:
         problems = [p for p in problems if p.place.startswith(f"snippets/{topic}/")]
     return _report(problems)
 
 
 def _notebooks(topic: str | None, **env: str) -> int:
-    from lab import notebook
-    from lab.repeat import NOTEBOOKS
+    from lab.record import notebook
+    from lab.run import suite
 
     staged = notebook.stage(topic)
-    return _pytest(*NOTEBOOKS, *map(str, staged), **env)
+    return _pytest(*suite.NOTEBOOKS, *map(str, staged), **env)
 
 
 def _pytest(*args: str, **env: str) -> int:

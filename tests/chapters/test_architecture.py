@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import evidence, figure, node, process, services
+from lab.record import evidence, figure
+from lab.run import node, process, services
 
 TOPIC = "architecture"
 SOURCE = "tests/chapters/test_architecture.py"

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import trustme
 
-from lab import load, node, process
+from lab.run import load, node, process
 
 SNIPPETS = node.SNIPPETS.as_uri()
 NAIVE, HARDENED = "clustering/cluster.naive.mjs", "clustering/cluster.mjs"

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import load, node, process
+from lab.run import load, node, process
 
 LOGIN = json.dumps({"email": "ann@shop.test", "password": "correct horse"}).encode()
 

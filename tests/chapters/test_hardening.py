@@ -27,7 +27,9 @@ import pytest
 import trustme
 from matplotlib.ticker import NullLocator
 
-from lab import ROOT, browser, evidence, figure, load, node, process
+from lab import ROOT
+from lab.record import evidence, figure
+from lab.run import browser, load, locks, node, process
 
 TOPIC = "hardening"
 SOURCE = "tests/chapters/test_hardening.py"
@@ -3143,7 +3145,7 @@ def test_this_node_has_no_permission_for_the_network():
         [node.binary(), "--permission", "--allow-net", "--eval", ""],
         capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
-    if node.versions()["node"].startswith("24."):
+    if locks.versions()["node"].startswith("24."):
         assert done.returncode == 9
         assert "bad option: --allow-net" in done.stderr
 
@@ -3223,7 +3225,7 @@ def test_argon2_of_node_makes_the_hash_of_rfc_9106():
       parallelism: 4, memory: 32, passes: 3, tagLength: 32,
     }).toString('hex') : null));
     """)
-    if node.versions()["node"].startswith("24."):
+    if locks.versions()["node"].startswith("24."):
         assert said == "0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659"
 
 

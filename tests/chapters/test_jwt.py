@@ -8,7 +8,7 @@ import json
 import httpx
 import pytest
 
-from lab import browser, node, process, services
+from lab.run import browser, node, process, services
 
 TOPIC = "jwt"
 SOURCE = "tests/chapters/test_jwt.py"

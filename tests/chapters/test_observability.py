@@ -31,7 +31,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
 )
 
-from lab import ROOT, SNIPPETS, load, node, process, services
+from lab import ROOT, SNIPPETS
+from lab.run import load, node, process, services
 
 TOPIC = "observability"
 SOURCE = "tests/chapters/test_observability.py"

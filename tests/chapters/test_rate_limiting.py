@@ -10,7 +10,8 @@ import httpx
 import psutil
 import pytest
 
-from lab import evidence, load, node, process, services
+from lab.record import evidence
+from lab.run import load, node, process, services
 
 TOPIC = "rate-limiting"
 SOURCE = "tests/chapters/test_rate_limiting.py"

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab import browser, load, node, process, services
+from lab.run import browser, load, node, process, services
 
 TOPIC = "rest-apis"
 SOURCE = "tests/chapters/test_rest_apis.py"

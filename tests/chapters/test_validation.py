@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import validation_corpus as corpus
 
-from lab import evidence, figure, node
+from lab.record import evidence, figure
+from lab.run import node
 
 TOPIC = "validation"
 SOURCE = "tests/chapters/test_validation.py"

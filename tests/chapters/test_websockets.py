@@ -19,7 +19,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from lab import browser, evidence, figure, node, process
+from lab.record import evidence, figure
+from lab.run import browser, node, process
 
 TOPIC = "websockets"
 SOURCE = "tests/chapters/test_websockets.py"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from lab import node
+from lab.run import node
 
 CORPUS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 BASE = CORPUS["base"]

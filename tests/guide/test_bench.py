@@ -7,8 +7,9 @@ import pytest
 import yaml
 from mkdocs.utils.yaml import yaml_load
 
-from lab import ROOT, bench
-from lab.bench import BenchError, Cost, Ratio
+from lab import ROOT
+from lab.audit import bench
+from lab.audit.bench import BenchError, Cost, Ratio
 
 CONFIG = yaml_load((ROOT / "mkdocs.yml").read_text("utf-8"))
 
@@ -92,8 +93,8 @@ def test_the_plain_configuration_has_nothing_of_ours_and_the_rest():
 @pytest.mark.parametrize(
     ("place", "fault"),
     [
-        ("theme", {"features": ["lab.site"]}),
-        ("extra", {"hooks": ["lab/site.py"]}),
+        ("theme", {"features": ["lab.publish.hook"]}),
+        ("extra", {"hooks": ["lab/publish/hook.py"]}),
         ("exclude_docs", "lab/"),
         ("not_in_nav", "notebooks/jwt.ipynb"),
     ],
@@ -110,7 +111,7 @@ def test_a_plain_chapter_shows_its_claims_as_text_and_ours_is_refused(tmp_path):
     (docs / "index.md").write_text(text, "utf-8")
     extensions = bench.plain(CONFIG)["markdown_extensions"]
     page = {}
-    for name, more in (("plain", []), ("ours", ["lab.markdown"])):
+    for name, more in (("plain", []), ("ours", ["lab.publish.blocks"])):
         config = {
             "site_name": "T",
             "site_dir": str(tmp_path / name),

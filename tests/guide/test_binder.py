@@ -14,7 +14,9 @@ import httpx
 import jsonschema
 import pytest
 
-from lab import NOTEBOOKS, ROOT, evidence, node, process
+from lab import NOTEBOOKS, ROOT
+from lab.record import evidence
+from lab.run import node, process
 
 BINDER = ROOT / ".binder"
 EXPORT = (

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT, chapter, node, pages
+from lab import topic as topics
+from lab.check import content
+from lab.run import node
 
 TOPIC = "money-matters"
 
@@ -22,7 +24,7 @@ def python(copy: Path, *args: object) -> subprocess.CompletedProcess:
 
 
 def state(folder: Path) -> dict[str, str]:
-    tree = pages.read(folder)
+    tree = content.read(folder)
     return {path: tree.files[path] for path in sorted(tree.files)}
 
 
@@ -85,16 +87,16 @@ def test_a_chapter_that_is_started_passes_everything_except_being_whole(copy):
 )
 def test_a_chapter_that_cannot_be_started_writes_nothing(clone, topic, title, message):
     before = state(clone)
-    with pytest.raises(chapter.ChapterError, match=message):
-        chapter.start(topic, title, clone)
+    with pytest.raises(topics.ChapterError, match=message):
+        topics.start(topic, title, clone)
     assert state(clone) == before
 
 
 def test_a_left_over_of_a_chapter_is_not_overwritten(clone):
     (clone / "snippets" / TOPIC).mkdir()
     before = state(clone)
-    with pytest.raises(chapter.ChapterError, match=f"there is already snippets/{TOPIC} "):
-        chapter.start(TOPIC, root=clone)
+    with pytest.raises(topics.ChapterError, match=f"there is already snippets/{TOPIC} "):
+        topics.start(TOPIC, root=clone)
     assert state(clone) == before
 
 
@@ -114,11 +116,11 @@ theme: material
 
 
 def test_an_entry_goes_to_the_end_of_its_list_and_nothing_else_changes():
-    with_page = chapter.with_entry(NAV, "Chapters", "Three", "chapters/three.md")
+    with_page = topics.with_entry(NAV, "Chapters", "Three", "chapters/three.md")
     assert with_page == NAV.replace(
         "not least\n", "not least\n      - Three: chapters/three.md\n"
     )
-    with_book = chapter.with_entry(NAV, "Notebooks", "Three", "notebooks/three.ipynb")
+    with_book = topics.with_entry(NAV, "Notebooks", "Three", "notebooks/three.ipynb")
     assert with_book == NAV.replace(
         "Notebooks:\n", "Notebooks:\n      - Three: notebooks/three.ipynb\n"
     )
@@ -128,14 +130,5 @@ def test_an_entry_goes_to_the_end_of_its_list_and_nothing_else_changes():
     "text", ["nav: [{Chapters: [{One: one.md}]}]\n", "nav:\n  - One: one.md\n", ""]
 )
 def test_a_navigation_that_cannot_be_edited_as_text_is_named(text):
-    with pytest.raises(chapter.ChapterError, match="no list '- Chapters:' to add to"):
-        chapter.with_entry(text, "Chapters", "Three", "chapters/three.md")
-
-
-def test_a_planned_question_goes_when_its_chapter_comes():
-    home = "planned:\n      a-b: How?\n      c: Why?\n"
-    assert chapter.without_planned(home, "a-b") == "planned:\n      c: Why?\n"
-    assert chapter.without_planned(home, "other") == home
-    own = (ROOT / "docs" / "index.md").read_text("utf-8")
-    planned = [m[1] for line in own.split("\n") if (m := pages.PLANNED.match(line))]
-    assert len(planned) == 10 - len(pages.read().chapters)
+    with pytest.raises(topics.ChapterError, match="no list '- Chapters:' to add to"):
+        topics.with_entry(text, "Chapters", "Three", "chapters/three.md")

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import SNIPPETS, node, pages
+from lab import SNIPPETS
+from lab.check import content
+from lab.run import node
 
 WORLD = Path(__file__).with_name("company") / "world.mjs"
 RECIPES = WORLD.with_name("recipes.mjs")
@@ -109,7 +111,7 @@ WITHOUT = {
 def exports() -> set[str]:
     """Each exported function of a module that is not naive, as `file#name`."""
     found = set()
-    for path, snippet in pages.read().snippets.items():
+    for path, snippet in content.read().snippets.items():
         name = path.removeprefix("snippets/")
         if snippet.naive or not name.endswith(".mjs"):
             continue

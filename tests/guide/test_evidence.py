@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from lab import GuideError, evidence, figure, node
+from lab import GuideError
+from lab.record import evidence, figure
+from lab.run import locks
 
 
 def test_a_value_is_held_to_its_bounds(monkeypatch, tmp_path):
@@ -44,7 +46,7 @@ def test_publishing_replaces_a_topic_as_a_whole(monkeypatch, tmp_path):
     entries = json.loads((tmp_path / "evidence" / "demo.json").read_text("utf-8"))
     assert set(entries) == {"x", "plot"}
     assert entries["x"]["value"] == 5 and entries["x"]["spread"] == [4, 6]
-    assert entries["x"]["versions"]["node"] == node.versions()["node"]
+    assert entries["x"]["versions"]["node"] == locks.versions()["node"]
     assert [p.name for p in (tmp_path / "evidence" / "demo").iterdir()] == ["plot.svg"]
 
 

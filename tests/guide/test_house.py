@@ -1,11 +1,9 @@
 """The house: its layers, its commands, and what they say when something is off."""
 
-import ast
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,142 +13,56 @@ import httpx
 import psutil
 import pytest
 
-from lab import ROOT, load, node, process, services, site
-
-# from the roof to the ground: a module imports only what stands behind it
-LAYERS = (
-    "__main__", "bench", "lighthouse", "versions", "repeat", "chapter", "notebook", "site", "publish",
-    "markdown", "overview", "elements", "gates", "pages", "figure", "evidence", "load", "browser",
-    "services", "node", "process", "__init__",
-)  # fmt: skip
+from lab import ROOT
+from lab.audit import rooms
+from lab.publish import hook
+from lab.run import load, node, process, services
 
 
-def test_each_module_of_lab_imports_only_modules_below_it():
-    modules = {path.stem for path in (ROOT / "lab").glob("*.py")}
-    assert modules == set(LAYERS)
-    for module in modules:
-        tree = ast.parse((ROOT / "lab" / f"{module}.py").read_text("utf-8"))
-        for item in ast.walk(tree):
-            if isinstance(item, ast.ImportFrom) and item.module == "lab":
-                used = {name.name for name in item.names} & modules
-            elif isinstance(item, ast.ImportFrom) and (item.module or "")[:4] == "lab.":
-                used = {item.module.removeprefix("lab.")}
-            elif isinstance(item, ast.Import):
-                used = {name.name[4:] for name in item.names if name.name[:4] == "lab."}
-            else:
-                continue
-            above = {name for name in used if LAYERS.index(name) <= LAYERS.index(module)}
-            assert not above, f"lab/{module}.py imports {above} from above"
-
-
-def make(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess:
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE"))}
+def lint_imports(folder: Path) -> subprocess.CompletedProcess:
+    """What import-linter says of the package lab in a folder with our pyproject.toml."""
+    program = Path(sys.executable).with_name("lint-imports")
     return subprocess.run(
-        ["make", *args], cwd=folder, env={**clean, **env},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def bare(tmp_path):
-    """What set-up looks at, and nothing that is set up."""
-    (tmp_path / ".ci").mkdir()
-    for name in ("Makefile", "pyproject.toml", "uv.lock", ".ci/once.py"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path
-
-
-def test_without_python_set_up_says_what_to_install(bare):
-    done = make(bare, "setup", "PYTHON=python-that-is-not-here")
-    assert done.returncode == 2
-    message, _ = done.stderr.splitlines()  # the second line is make's own
-    assert message == (
-        "set-up: no 'python-that-is-not-here' here — install Python 3 with venv, or say "
-        "make PYTHON=/path/to/python3"
+        [program, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False
     )
 
 
-def test_without_network_set_up_says_so(bare):
-    done = make(
-        bare, "setup", f"PYTHON={sys.executable}",
-        PIP_INDEX_URL="http://127.0.0.1:9/", PIP_CONFIG_FILE=os.devnull,
-        PIP_NO_CACHE_DIR="1",
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "could not install uv==" in done.stderr.splitlines()[-2]
-    assert "is the package index reachable?" in done.stderr.splitlines()[-2]
-    assert not (bare / ".uv" / ".ready").exists()
-
-
-def test_a_python_that_is_too_old_or_too_new_is_answered_in_one_line(bare, tmp_path):
-    """uv is there already; the Python that is asked for will not do."""
-    if not (ROOT / ".uv" / "bin" / "uv").exists():
-        pytest.skip("set up without make")
-    (bare / ".uv").symlink_to(ROOT / ".uv")
-    project = bare / "pyproject.toml"
-    text = project.read_text("utf-8")
-    project.write_text(re.sub(r">=3\.\d+,<3\.\d+", ">=3.98,<3.99", text), "utf-8")
-    os.utime(project, (0, 0))  # older than .uv/.ready: uv is not installed anew
-    done = make(bare, ".venv/.site", f"PYTHON={sys.executable}")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == (
-        "set-up: no Python 3.98 or newer, below 3.99, here — install one (Debian and "
-        "Ubuntu: apt-get install python3), or say make PYTHON=/path/to/python3"
-    )
-
-
-def test_two_set_ups_at_once_do_each_part_once(tmp_path):
-    once = ROOT / ".ci" / "once.py"
-    slow = "sleep 1; echo done >> log"
-    argv = [sys.executable, once, "ready", "--", slow]
-    both = [subprocess.Popen(argv, cwd=tmp_path) for _ in range(2)]
-    assert [one.wait(60) for one in both] == [0, 0]
-    assert (tmp_path / "log").read_text() == "done\n"
-    # again when what it needs is newer, and not done when it fails
-    (tmp_path / "lock").write_text("")
-    os.utime(tmp_path / "ready", (0, 0))
-    argv = [sys.executable, once, "ready", "lock", "--", "exit 3"]
-    assert subprocess.run(argv, cwd=tmp_path, check=False).returncode == 3
-    assert (tmp_path / "ready").stat().st_mtime == 0
-
-
-@pytest.mark.skipif(not (ROOT / ".venv/.ready").exists(), reason="set up without make")
-def test_a_second_set_up_does_nothing():
-    assert make(ROOT, "-q", "setup").returncode == 0
+def test_rooms_import_downwards_and_no_modules_in_a_circle():
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "Contracts: 2 kept, 0 broken" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("module", "line", "said"),
     [
-        (("exercise",), "say which one: make exercise E=topic/name"),
         (
-            ("exercise", "E=jwt/nothing"),
-            "exercise 'jwt/nothing': not there — choose from",
+            "run/load.py",
+            "from lab.record import evidence",
+            "run is not allowed to import",
         ),
-        (("notebook",), "say which one: make notebook TOPIC="),
-        (
-            ("notebook", "TOPIC=even-loop"),
-            "topic 'even-loop': no such chapter — event-loop",
-        ),
-        (("test", "TOPIC=even-loop"), "topic 'even-loop': no such chapter — event-loop"),
+        ("run/process.py", "from lab.run import node", "in a circle BROKEN"),
+        ("new/__init__.py", "", "lab.new"),  # a room that nobody put into its place
     ],
 )
-def test_a_wrong_argument_is_answered_in_one_line(args, message):
-    done = make(ROOT, "--no-print-directory", *args)
-    assert done.returncode == 2
-    assert message in done.stderr.splitlines()[0]
+def test_an_arrow_upwards_a_circle_and_a_new_room_are_told(tmp_path, module, line, said):
+    shutil.copytree(ROOT / "lab", tmp_path / "lab")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    changed = tmp_path / "lab" / module
+    changed.parent.mkdir(exist_ok=True)
+    text = changed.read_text("utf-8") if changed.exists() else ""
+    changed.write_text(f"{text}\n\ndef late():\n    {line or 'pass'}\n", "utf-8")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1 and said in done.stdout, done.stdout
 
 
-def test_a_busy_port_is_answered_in_one_line():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        done = make(ROOT, "serve", f"PORT={port}")
-    assert done.stderr.splitlines()[0] == (
-        f"port {port}: something else listens there — stop it, or take another one: "
-        f"make serve PORT={port + 1}"
-    )
+def test_contributing_has_the_map_and_the_helpers_as_they_are():
+    text = rooms.CONTRIBUTING.read_text("utf-8")
+    assert rooms.drawn(text) == text, "run `make map`"
+    stale = text.replace("| `node.run(snippet, ", "| `node.run(")
+    assert stale != text and rooms.drawn(stale) == text
+    with pytest.raises(rooms.RoomsError, match="no single place for the helpers"):
+        rooms.drawn(text.replace("<!-- end of helpers -->", ""))
 
 
 def test_load_goes_to_this_machine_only_and_is_bounded():
@@ -194,7 +106,7 @@ EDITS = (
         "order]\n// Edited code.\n",
     ),
     ("notebooks", "notebooks/event-loop.ipynb", "the measurements", "Edited book."),
-    ("chapters", "lab/markdown.py", '"checked with', '"Edited lab.'),
+    ("chapters", "lab/publish/blocks.py", '"checked with', '"Edited lab.'),
 )
 
 
@@ -236,12 +148,11 @@ def test_serve_shows_edits_in_docs_snippets_notebooks_and_lab(copy):
         process.end(child, token, grace=10)
 
 
-def test_serve_looks_at_no_npm_package(tmp_path, monkeypatch):
+def test_serve_looks_at_no_npm_package(tmp_path):
     for path in ("node_modules/a", "jwt/exercises", "observability/agents/node_modules"):
         (tmp_path / path).mkdir(parents=True)
     (tmp_path / "observability" / "app.mjs").touch()
-    monkeypatch.setattr(site, "SNIPPETS", tmp_path)
-    watched = sorted(str(path.relative_to(tmp_path)) for path in site._watched())
+    watched = sorted(str(path.relative_to(tmp_path)) for path in hook.watched(tmp_path))
     assert watched == ["jwt", "observability/app.mjs"]
 
 

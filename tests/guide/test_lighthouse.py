@@ -4,8 +4,9 @@ import copy
 
 import pytest
 
-from lab import ROOT, lighthouse
-from lab.lighthouse import LEAST, LighthouseError
+from lab import ROOT
+from lab.audit import lighthouse
+from lab.audit.lighthouse import LEAST, LighthouseError
 
 GOOD = {
     "lighthouseVersion": "13.5.0",

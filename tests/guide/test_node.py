@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import ROOT, GuideError, load, node, process
+from lab import ROOT, GuideError
+from lab.run import coverage, load, locks, node, outputs, process
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ def test_missing_node_packages_are_named(monkeypatch, tmp_path):
 def test_the_binary_is_the_locked_version(snippet, monkeypatch):
     monkeypatch.delenv(node.OTHER, raising=False)
     done = node.run(snippet("console.log(process.version)"))
-    assert done.stdout == f"v{node.versions()['node']}\n"
+    assert done.stdout == f"v{locks.versions()['node']}\n"
 
 
 # --- another Node ---------------------------------------------------------------
@@ -227,7 +228,7 @@ def another(tmp_path, monkeypatch) -> Path:
 
 def test_another_node_runs_the_snippets_and_says_its_own_version(another, snippet):
     assert node.binary() == another  # not the wrapper, which would leave it behind
-    assert node.versions()["node"] == "99.1.0"
+    assert locks.versions()["node"] == "99.1.0"
     assert node.run(snippet("")).stdout.startswith("stand-in ran --throw-deprecation")
 
 
@@ -273,7 +274,7 @@ def test_output_that_differs_is_reported(snippet, text, recorded, message):
     if recorded is not None:
         path.with_name(path.name + ".out").write_text(recorded)
     with pytest.raises(GuideError, match=message):
-        node.compare(path)
+        outputs.compare(path)
 
 
 @pytest.mark.parametrize(
@@ -287,18 +288,18 @@ def test_output_that_differs_is_reported(snippet, text, recorded, message):
 def test_output_as_recorded_passes(snippet, text, recorded):
     path = snippet(text)
     path.with_name(path.name + ".out").write_text(recorded)
-    node.compare(path)
+    outputs.compare(path)
 
 
 def test_recording_writes_what_differs_and_collects_alternatives(snippet):
     path = snippet("console.log(1)")
     out = path.with_name(path.name + ".out")
-    assert node.record(path) and out.read_text() == "1\n"
-    assert not node.record(path)
+    assert outputs.record(path) and out.read_text() == "1\n"
+    assert not outputs.record(path)
     path.write_text("// output: any-of — x\nconsole.log(process.pid % 2)")
     out.unlink()
-    assert node.record(path) and out.read_text() == "0\n--- or ---\n1\n"
-    assert not node.record(path, runs=5)
+    assert outputs.record(path) and out.read_text() == "0\n--- or ---\n1\n"
+    assert not outputs.record(path, runs=5)
 
 
 # --- coverage ------------------------------------------------------------------
@@ -318,14 +319,12 @@ def test_lines_that_ran_are_told_from_lines_that_did_not(snippet, monkeypatch, t
         "process.exit(0); never();\n"
     )
     monkeypatch.setenv(node.COVERAGE, str(tmp_path))
-    monkeypatch.setattr(node, "SNIPPETS", tmp_path)
-    (tmp_path / "node_modules").mkdir()
     node.run(path)
-    assert node.executed(tmp_path)[path.name] == {1, 2, 4, 5, 6, 10}
+    assert coverage.executed(tmp_path, tmp_path)[path.name] == {1, 2, 4, 5, 6, 10}
     (first,) = tmp_path.glob("coverage-*.json")
     whole = first.read_text()
     first.write_text(whole[: len(whole) // 2])  # as of a process that was killed
-    assert node.executed(tmp_path) == {}
+    assert coverage.executed(tmp_path, tmp_path) == {}
     first.write_text(whole)
     node.run(path, "given")  # two runs together execute both branches
-    assert node.executed(tmp_path)[path.name] == {1, 2, 3, 4, 5, 6, 10}
+    assert coverage.executed(tmp_path, tmp_path)[path.name] == {1, 2, 3, 4, 5, 6, 10}

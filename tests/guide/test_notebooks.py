@@ -12,8 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab import ROOT, SNIPPETS, GuideError, notebook, process
-from lab.repeat import NOTEBOOKS as RUN
+from lab import ROOT, SNIPPETS, GuideError
+from lab.audit.repeat import NOTEBOOKS as RUN
+from lab.record import notebook
+from lab.run import process
 
 SETUP = "from lab import evidence, node\n%load_ext lab.notebook"
 

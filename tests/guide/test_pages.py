@@ -8,7 +8,7 @@ from pathlib import Path
 import markdown
 import pytest
 
-from lab import gates, pages
+from lab.check import content, gates, pages
 
 BLOCKS = """
 /// claim | Ticks come first
@@ -263,7 +263,6 @@ FAULTS = [
     ("anchor", append("\n[gone](../index.md#bottom)\n")),
     ("anchor", append("\n[gone](#in-sixty-seconds)\n")),
     ("image-alt", append("\n![](../evidence/demo/lag-plot.svg)\n")),
-    ("planned", append("\n      demo: How?\n", "docs/index.md")),
     ("changelog", add("docs/changelog.md", CLEAN["docs/index.md"] + "\n## Later\n")),
     (
         "changelog",
@@ -343,11 +342,11 @@ FAULTS = [
 
 
 def codes(files):
-    return [problem.code for problem in gates.check(pages.Tree(files))]
+    return [problem.code for problem in gates.check(content.Tree(files))]
 
 
 def test_the_clean_tree_has_no_problem():
-    assert [str(problem) for problem in gates.check(pages.Tree(CLEAN))] == []
+    assert [str(problem) for problem in gates.check(content.Tree(CLEAN))] == []
 
 
 @pytest.mark.parametrize(
@@ -357,7 +356,7 @@ def test_a_planted_fault_is_found(code, plant):
     files = dict(CLEAN)
     plant(files)
     assert files != CLEAN
-    found = gates.check(pages.Tree(files))
+    found = gates.check(content.Tree(files))
     assert code in [problem.code for problem in found]
     for problem in found:
         assert problem.place and problem.what and len(problem.mend) > 8
@@ -381,7 +380,7 @@ def test_a_problem_names_page_and_line():
     files = dict(CLEAN)
     replace(PAGE, "order.mjs:order", "order.mjs:odrer")(files)
     line = files[PAGE].split("\n").index('--8<-- "demo/order.mjs:odrer"') + 1
-    assert str(gates.check(pages.Tree(files))[0]) == (
+    assert str(gates.check(content.Tree(files))[0]) == (
         f"{PAGE}:{line}: section 'odrer' not in snippets/demo/order.mjs — it has order: "
         "add the marker or fix the name"
     )
@@ -467,7 +466,7 @@ LACKS = [
 
 
 def lacks(files):
-    return gates.missing(pages.Tree(files), "demo")
+    return gates.missing(content.Tree(files), "demo")
 
 
 def test_the_clean_tree_is_a_whole_chapter():
@@ -538,18 +537,18 @@ RUN_FAULTS = [
 
 @pytest.mark.parametrize(("code", "text", "ran"), RUN_FAULTS)
 def test_a_shown_line_that_no_test_ran_is_found(code, text, ran):
-    tree = pages.Tree({**CLEAN, ORDER: text})
+    tree = content.Tree({**CLEAN, ORDER: text})
     assert [problem.code for problem in gates.unexecuted(tree, ran)] == [code]
 
 
 def test_lines_that_ran_or_are_excused_are_no_problem():
-    assert gates.unexecuted(pages.Tree(CLEAN), RAN) == []
-    tree = pages.Tree({**CLEAN, ORDER: EXCUSED})
+    assert gates.unexecuted(content.Tree(CLEAN), RAN) == []
+    tree = content.Tree({**CLEAN, ORDER: EXCUSED})
     assert gates.unexecuted(tree, {**RAN, "demo/order.mjs": {2}}) == []
 
 
 def test_the_guide_itself_has_no_problem():
-    assert [str(problem) for problem in gates.check(pages.read())] == []
+    assert [str(problem) for problem in gates.check(content.read())] == []
 
 
 @pytest.mark.timing
@@ -562,11 +561,11 @@ def test_the_gates_cost_little_more_than_making_html_of_the_same_pages():
         work()
         return time.process_time() - begun
 
-    tree = pages.read()
+    tree = content.read()
     texts = [tree.files[path] for path in tree.pages]
     rounds = [
         (
-            cost(lambda: gates.check(pages.read())),
+            cost(lambda: gates.check(content.read())),
             cost(
                 lambda: [markdown.markdown(text, extensions=["extra"]) for text in texts]
             ),

@@ -3,8 +3,9 @@
 import psutil
 import pytest
 
-from lab import process, repeat
-from lab.repeat import Kind
+from lab.audit import repeat
+from lab.audit.repeat import Kind
+from lab.run import process, suite
 
 FLAKY = """
 from pathlib import Path
@@ -80,14 +81,14 @@ def test_a_run_that_breaks_down_counts_as_failed(target, capsys):
 
 def test_a_kind_without_tests_is_no_failure(target, capsys):
     (target / "test_plain.py").write_text("def test_plain(): ...\n")
-    assert repeat.run([Kind("timed", 2, (f"-m{repeat.TIMED}",))], target)
+    assert repeat.run([Kind("timed", 2, (f"-m{suite.TIMED}",))], target)
     assert "timed: no such tests here" in capsys.readouterr().out
 
 
 def test_ordinary_runs_leave_the_image_alone(target, capsys):
     (target / "test_marked.py").write_text(MARKED)
     selections = {
-        "rest": repeat.DETERMINISTIC, "timed": repeat.TIMED, "site": repeat.SITE,
+        "rest": suite.DETERMINISTIC, "timed": suite.TIMED, "site": suite.SITE,
     }  # fmt: skip
     chosen = [Kind(name, 1, (f"-m{marks}",)) for name, marks in selections.items()]
     assert repeat.run(chosen, target)

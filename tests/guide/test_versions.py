@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from markdown import markdown
 
-from lab import SNIPPETS, elements, node, pages, repeat, versions
-from lab.repeat import Case
+from lab import SNIPPETS
+from lab.audit import repeat, versions
+from lab.audit.repeat import Case
+from lab.check import content
+from lab.publish import elements
+from lab.run import locks, node
 
 COLUMN = versions.Column("express-4", express4=True)
 
@@ -43,7 +47,7 @@ import('express').then((module) => console.log(
 def express4(monkeypatch):
     for name, value in versions.environment(COLUMN).items():
         monkeypatch.setenv(name, value)
-    return node.versions()["express4"]
+    return locks.versions()["express4"]
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def test_express_4_stands_in_for_commonjs(express4, probe):
 
 def test_without_the_hook_it_is_the_locked_express(probe):
     seen = node.run(probe(COMMON, ".cjs")).stdout
-    assert seen == f"{node.versions()['express']} simple true\n"
+    assert seen == f"{locks.versions()['express']} simple true\n"
 
 
 def test_the_hook_leaves_the_order_of_ticks_alone(express4, probe):
@@ -121,7 +125,7 @@ def test_what_the_notes_say_of_express_4_is_so(express4, probe):
         ("AssertionError: assert 200 == 500\n +  where 200 = f()", "assert 200 == 500"),
         ("assert [1]\n  \n  At index 0 diff: 1", "assert [1]"),
         (
-            "lab.node.NodeError: x.mjs: ended\nbadly, an error",
+            "lab.run.node.NodeError: x.mjs: ended\nbadly, an error",
             "x.mjs: ended badly, an error",
         ),
         ("Error at http://127.0.0.1:40123/x", "Error at http://127.0.0.1/x"),
@@ -281,7 +285,7 @@ def test_a_run_that_breaks_down_is_no_answer(target, text, told):
 
 # --- data and page ----------------------------------------------------------------
 
-TREE = pages.read()
+TREE = content.read()
 DATA = TREE.matrix
 
 
@@ -289,8 +293,8 @@ def test_the_data_is_whole():
     assert list(DATA["columns"]) == [column.name for column in versions.COLUMNS]
     for key, answers in DATA["claims"].items():
         assert list(answers) == list(DATA["columns"])
-        assert set(answers.values()) <= set(pages.ANSWERS[:3])
-        assert answers[pages.LOCKED] != "fails"
+        assert set(answers.values()) <= set(content.ANSWERS[:3])
+        assert answers[content.LOCKED] != "fails"
         reasons = {column for column, is_ in answers.items() if is_ != "holds"}
         assert set(DATA["reasons"].get(key, {})) == reasons
     assert not DATA["claims"].keys() & DATA["not run"].keys()
@@ -309,7 +313,7 @@ def test_the_data_names_nothing_of_a_machine():
 def rendered():
     """Markdown of the guide as HTML."""
     elements.tree.cache_clear()  # it is read once, and may be of another test
-    yield lambda text: markdown(text, extensions=["lab.markdown"])
+    yield lambda text: markdown(text, extensions=["lab.publish.blocks"])
     elements.tree.cache_clear()
 
 
@@ -328,7 +332,7 @@ def test_the_page_shows_what_the_data_says(rendered):
         key: [
             means[notes[key].columns[column]] if is_ == "fails" else is_
             for column, is_ in answers.items()
-            if column != pages.LOCKED
+            if column != content.LOCKED
         ]
         for key, answers in DATA["claims"].items()
         if "fails" in answers.values()

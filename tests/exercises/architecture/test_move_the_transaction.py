@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from lab import node
+from lab.run import node
 
 TEA = [{"sku": "tea", "quantity": 1}]
 LONG = "x" * 21  # the database refuses it

@@ -5,7 +5,7 @@ import httpx
 import psutil
 import pytest
 
-from lab import node, process
+from lab.run import node, process
 
 
 def workers(server) -> list[int]:

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lab import load, node
+from lab.run import load, node
 
 EVENTS = [f"event {number}: paid" for number in range(400_000)]
 

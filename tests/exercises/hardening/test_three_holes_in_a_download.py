@@ -4,7 +4,7 @@ learner reads when the check fails."""
 import httpx
 import pytest
 
-from lab import node
+from lab.run import node
 
 
 def get(server, order: str, name: str, key: str = "ann-key") -> httpx.Response:

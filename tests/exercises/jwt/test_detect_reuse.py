@@ -3,7 +3,7 @@ the check fails."""
 
 import pytest
 
-from lab import node
+from lab.run import node
 
 CLOCK = """
 import {{ createApp as create }} from '{attempt}';

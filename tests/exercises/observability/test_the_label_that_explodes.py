@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from lab import node
+from lab.run import node
 
 COUNT = re.compile(r"^http_request_duration_seconds_count\{(.*)\} (\d+)$", re.MULTILINE)
 METHODS = ("PUT", "PATCH", "DELETE", "PURGE", "PROPFIND", "LINK", "SEARCH", "MOVE")

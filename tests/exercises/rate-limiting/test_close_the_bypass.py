@@ -3,7 +3,7 @@ learner reads when the check fails."""
 
 import pytest
 
-from lab import load, node, services
+from lab.run import load, node, services
 
 PROXY, SCRAPER, CUSTOMER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from lab import node
+from lab.run import node
 
 
 def place(server, sku="tea", key="k-1", customer="ann") -> httpx.Response:

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lab import node
+from lab.run import node
 
 SCRIPT = "<script>alert(1)</script>"
 HONEST = "O'Brien <3 tea & biscuits"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab import node
+from lab.run import node
 
 TOPIC = "{{topic}}"
 NAIVE, HARDENED = f"{TOPIC}/total.naive.mjs", f"{TOPIC}/total.mjs"

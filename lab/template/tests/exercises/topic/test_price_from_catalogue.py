@@ -3,7 +3,7 @@ learner reads when the check fails."""
 
 import pytest
 
-from lab import node
+from lab.run import node
 
 
 def total(attempt, *items):

@@ -1,0 +1,1 @@
+"""The guide about itself: its speed, its scores, its steadiness, other versions."""

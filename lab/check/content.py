@@ -1,0 +1,239 @@
+"""The guide's files as a whole: pages, snippets, exercises, evidence, proofs, locks.
+
+`read()` gives the tree of a clone; everything in it is parsed once, when it is asked for."""
+
+import ast
+import json
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from lab import ROOT
+from lab.check import pages, snippets
+from lab.check.pages import Embed, Page
+from lab.check.snippets import Snippet
+from lab.run import locks
+
+# what `make versions` writes, and what a claim does with other versions
+VERSIONS = "docs/versions.json"
+LOCKED = "locked"  # the column that the others are held against
+ANSWERS = ("holds", "fails", "unsteady", "not run")
+_SKIP = {"node_modules", ".venv", "_specimens", "__pycache__", ".ipynb_checkpoints"}
+_CONFIG = (".py", ".yaml", ".yml")  # what a page may show besides JavaScript
+_SUFFIXES = (
+    ".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".css", *_CONFIG,
+)  # fmt: skip
+_FILES = ("mkdocs.yml", "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md")
+
+
+class Tree:
+    """The guide's files as text, by path from its root. Parsed once."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self.files = dict(files)
+
+    def under(self, folder: str, suffix: str | tuple[str, ...]) -> list[str]:
+        """Paths below a folder with one of these endings, sorted."""
+        return sorted(
+            path
+            for path in self.files
+            if path.startswith(folder) and path.endswith(suffix)
+        )
+
+    @cached_property
+    def pages(self) -> dict[str, Page]:
+        """Every Markdown page of docs/ by its path, parsed."""
+        return {
+            path: pages.parse(path, self.files[path])
+            for path in self.under("docs/", ".md")
+        }
+
+    @cached_property
+    def chapters(self) -> dict[str, Page]:
+        """The chapters by topic, in the order of the navigation."""
+        found = {
+            page.topic: page
+            for path, page in self.pages.items()
+            if path.startswith("docs/chapters/")
+        }
+        order = [Path(path).stem for path in self.nav]
+        return dict(
+            sorted(
+                found.items(),
+                key=lambda kv: order.index(kv[0]) if kv[0] in order else 99,
+            )
+        )
+
+    @cached_property
+    def whole(self) -> dict[str, Page]:
+        """The chapters that are no draft: those that are counted and summed up."""
+        return {topic: page for topic, page in self.chapters.items() if not page.draft}
+
+    @cached_property
+    def snippets(self) -> dict[str, Snippet]:
+        """By path below `snippets/`; only files in a topic's folder."""
+        found = {}
+        for path in self.under("snippets/", (".mjs", ".cjs")):
+            name = path.removeprefix("snippets/")
+            if name.count("/") and "/exercises/" not in name:
+                found[name] = snippets.parse_snippet(name, self.files[path])
+        return found
+
+    @cached_property
+    def embeddable(self) -> dict[str, Snippet]:
+        """All that a page may embed by section: the snippets, and what stands beside
+        them in another language."""
+        others = {
+            path.removeprefix("snippets/"): self.files[path]
+            for path in self.under("snippets/", _CONFIG)
+        }
+        parsed = {
+            name: snippets.parse_snippet(name, text) for name, text in others.items()
+        }
+        return self.snippets | parsed
+
+    @cached_property
+    def exercises(self) -> dict[str, set[str]]:
+        """File names by `topic/name`."""
+        found: dict[str, set[str]] = {}
+        for path in self.under("snippets/", (".mjs", ".cjs", ".md")):
+            parts = path.split("/")
+            if len(parts) == 5 and parts[2] == "exercises":
+                found.setdefault(f"{parts[1]}/{parts[3]}", set()).add(parts[4])
+        return found
+
+    @cached_property
+    def evidence(self) -> dict[str, dict]:
+        """Entries by `topic/name`. A file that is no JSON counts as empty: the
+        evidence gate reports it."""
+        found = {}
+        for path in self.under("docs/evidence/", ".json"):
+            try:
+                entries = json.loads(self.files[path])
+            except ValueError:
+                continue
+            found |= {f"{Path(path).stem}/{name}": e for name, e in entries.items()}
+        return found
+
+    @cached_property
+    def matrix(self) -> dict:
+        """What `make versions` wrote: `columns`, `claims`, `reasons`. Empty when there
+        is nothing, or no JSON, which its gate reports."""
+        try:
+            return json.loads(self.files.get(VERSIONS, "{}"))
+        except ValueError:
+            return {}
+
+    @cached_property
+    def proofs(self) -> dict[str, list[tuple[str, int, str]]]:
+        """Tests (file, line, name) by the claim they prove."""
+        found: dict[str, list[tuple[str, int, str]]] = {}
+        for path in self.under("tests/", ".py"):
+            if "claim(" not in self.files[path]:
+                continue
+            for test in ast.walk(ast.parse(self.files[path])):
+                if not isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
+                    continue
+                for mark in test.decorator_list:
+                    if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith(
+                        "mark.claim"
+                    ):
+                        for arg in mark.args:
+                            key = ast.literal_eval(arg)
+                            found.setdefault(key, []).append(
+                                (path, test.lineno, test.name)
+                            )
+        return found
+
+    @cached_property
+    def nav(self) -> list[str]:
+        """Source paths in the navigation, as MkDocs names them, in order."""
+        config = yaml.load(self.files.get("mkdocs.yml", "{}"), Loader=_Loader) or {}
+
+        def flat(item) -> Iterator[str]:
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, dict):
+                for value in item.values():
+                    yield from flat(value)
+            elif isinstance(item, list):
+                for value in item:
+                    yield from flat(value)
+
+        return list(flat(config.get("nav", [])))
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Locked versions by package name, and `node`; empty without both lock files."""
+        if not {"uv.lock", "snippets/package-lock.json"} <= self.files.keys():
+            return {}
+        return locks.locked(
+            self.files["uv.lock"], self.files["snippets/package-lock.json"]
+        )
+
+    @cached_property
+    def embeds(self) -> list[tuple[Page, Embed]]:
+        """Each embed with the page that it stands on."""
+        return [
+            (page, item)
+            for page in self.pages.values()
+            for fence in page.fences
+            for item in fence.embeds
+        ]
+
+    @cached_property
+    def shown(self) -> dict[str, set[int]]:
+        """Line numbers of each snippet that some page shows."""
+        found: dict[str, set[int]] = {}
+        for _, item in self.embeds:
+            snippet = self.snippets.get(item.file)
+            if snippet and not item.lines:
+                everything = range(1, snippet.text.count("\n") + 2)
+                lines = (
+                    snippet.sections.get(item.section or "", range(0))
+                    if item.section
+                    else everything
+                )
+                found.setdefault(item.file, set()).update(lines)
+        return found
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads mkdocs.yml with its !ENV and !!python/name tags as plain values."""
+
+
+_Loader.add_multi_constructor("", lambda loader, suffix, value: None)
+
+
+def read(root: Path = ROOT) -> Tree:
+    """The tree of the clone at `root`."""
+    files = {}
+    for folder in ("docs", "snippets", "notebooks", "tests"):
+        for directory, names, here in os.walk(root / folder):
+            names[:] = sorted(set(names) - _SKIP)
+            for name in here:
+                if name.endswith(_SUFFIXES):
+                    path = Path(directory, name)
+                    files[path.relative_to(root).as_posix()] = path.read_text("utf-8")
+    for name in _FILES:
+        if (root / name).exists():
+            files[name] = (root / name).read_text("utf-8")
+    return Tree(files)
+
+
+def drawing(tree: Tree, name: str) -> str | None:
+    """The file of a figure block: `topic/name` is recorded, `name.svg` is drawn."""
+    if name.endswith(".svg"):
+        path = f"docs/assets/{name}"
+    else:
+        path = f"docs/evidence/{tree.evidence.get(name, {}).get('figure')}"
+    return path if path in tree.files else None
+
+
+def failing(tree: Tree, key: str) -> list[str]:
+    """The columns in which a claim fails, in their order."""
+    answers = tree.matrix.get("claims", {}).get(key, {})
+    return [column for column, is_ in answers.items() if is_ == "fails"]

@@ -1,0 +1,99 @@
+"""The MkDocs hook: brings notebooks in, makes pages light, adds policy and feed.
+
+MkDocs runs this file as a module of its own, once. What it does is imported anew at each
+build, so that an edit anywhere in `lab/` shows at the next one.
+"""
+
+import importlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin
+
+from mkdocs.plugins import event_priority
+
+from lab import BUILD, SNIPPETS
+
+CONVERTED = BUILD / "mkdocs-jupyter"  # notebooks, for the rebuilds of one server
+_served = False
+_edited: dict[str, int] = {}
+
+
+def on_startup(command, dirty):
+    """Remember whether this is `mkdocs serve`."""
+    global _served
+    _served = command == "serve"
+    shutil.rmtree(CONVERTED, ignore_errors=True)
+
+
+def on_config(config):
+    """Set what depends on the environment and on serving."""
+    if config["repo_url"]:  # MkDocs would say "master", and warn where there is none
+        config["edit_uri"] = "edit/main/docs/"
+    # converting a notebook takes longer than all other pages together; builds beside
+    # each other would read what another one writes, so only a server keeps it
+    book = config["plugins"]["mkdocs-jupyter"].config
+    book["cache"], book["cache_dir"] = _served, str(CONVERTED)
+    config["watch"] += [str(path) for path in watched(SNIPPETS)]
+
+
+def on_pre_build(config):
+    """Forget the modules of `lab` if one was edited, and what they had read."""
+    _forget_edited_modules()
+    _now("elements").tree.cache_clear()
+
+
+@event_priority(100)  # before mkdocs-jupyter looks at the files
+def on_files(files, config):
+    """Add the notebooks."""
+    _now("notebook_pages").bring(files, config)
+    return files
+
+
+def on_page_content(html, page, config, files):
+    """Make a page light."""
+    if page.file.src_uri.endswith(".ipynb"):
+        html = _now("notebook_pages").page(html, page, config)
+    code_blocks = _now("code_blocks")
+    return code_blocks.sized(code_blocks.fewer_elements(html))
+
+
+def on_post_build(config):
+    """The feed, and the policy, which live reload's own script would offend."""
+    folder = Path(config["site_dir"])
+    if url := config["site_url"]:
+        page = (folder / "changelog" / "index.html").read_text("utf-8")
+        text = _now("feed").feed(page, urljoin(url, "changelog/"), config["site_name"])
+        (folder / "changelog.xml").write_text(text, "utf-8")
+    if not _served:
+        _now("policy").secure(folder)
+
+
+def watched(snippets: Path) -> Iterator[Path]:
+    """What a live reload looks at in `snippets`: the topics' folders, and of one with npm
+    packages of its own what stands beside them. Thousands of files are too many to look
+    at twice a second."""
+    for topic in snippets.iterdir():
+        if topic.is_dir() and topic.name not in ("node_modules", "_specimens"):
+            apart = {packages.parent for packages in topic.glob("*/node_modules")}
+            found = topic.iterdir() if apart else [topic]
+            yield from (path for path in found if path not in apart)
+
+
+def _now(module: str):
+    """A module of this room as it is now."""
+    return importlib.import_module(f"lab.publish.{module}")
+
+
+def _forget_edited_modules() -> None:
+    ours = {name: module for name, module in sys.modules.items() if name[:4] == "lab."}
+    now = {
+        name: Path(module.__file__).stat().st_mtime_ns for name, module in ours.items()
+    }
+    if any(now[name] != seen for name, seen in _edited.items() if name in now):
+        for name in ours:
+            del sys.modules[name]
+        now = {}
+    _edited.clear()
+    _edited.update(now)

@@ -1,0 +1,1 @@
+"""What was measured and drawn, and what a learner calls in a notebook."""

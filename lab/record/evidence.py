@@ -1,0 +1,151 @@
+"""Measured values and figures: hold them to their bounds; record them.
+
+An ordinary run measures afresh and holds the value to the bounds that the code
+states. Only `make evidence` also writes: each value goes to a file of its own in
+a staging folder, and when the whole topic has passed, `publish` makes
+`docs/evidence/<topic>.json` of them, so that nothing is ever half-recorded and
+what is no longer measured disappears.
+
+An entry of that file: `value` (number, or text), `unit`, `n` and `spread`
+([min, max] of the samples), `above`/`below` (the bounds asserted; neither:
+"recorded, not asserted"), `what`, `source`, `versions`, `date`. A figure's entry
+has `figure` (the SVG beside it), `alt` and `data` (column -> values) instead of
+value and unit.
+"""
+
+import datetime
+import json
+import math
+import os
+import re
+import shutil
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lab import BUILD, EVIDENCE, GuideError
+from lab.run import locks
+
+RECORD = "GUIDE_RECORD"  # set by `make evidence`: the staging folder
+STAGING = BUILD / "evidence"
+KEY = r"[a-z0-9]+(?:-[a-z0-9]+)*"  # a topic, and a name within it
+
+
+class EvidenceError(GuideError):
+    """A value left its bounds, or a record cannot be read or written."""
+
+
+def hold(
+    key: str,
+    samples: float | str | Sequence[float],
+    unit: str,
+    what: str,
+    *,
+    source: str,
+    above: float | None = None,
+    below: float | None = None,
+) -> float | str:
+    """Hold the median of `samples` to its bounds; record it when asked to.
+
+    `key` is `topic/name`, `what` says in a sentence what was measured, `source`
+    is the notebook or test that does it. Bounds are exclusive; with neither the
+    value is recorded, not asserted. Returns the value. Raises EvidenceError when
+    it is out of bounds or not a number.
+    """
+    value, n, spread = _summary(key, samples)
+    for bound, wrong, word in (
+        (above, lambda: value <= above, "above"),
+        (below, lambda: value >= below, "below"),
+    ):
+        if bound is not None and wrong():
+            raise EvidenceError(
+                f"{source}: {key} is {value:g} {unit}, must be {word} {bound:g} "
+                f"(n={n}, {spread[0]:g} to {spread[1]:g}) — the claim no longer "
+                "holds here, or the experiment is too small; do not widen the bound"
+            )
+    entry = {"value": value, "unit": unit, "n": n, "spread": spread}
+    entry |= {"above": above, "below": below, "what": what}
+    _record(key, entry, source)
+    return value
+
+
+def figure(
+    key: str, svg: str, alt: str, data: Mapping[str, Sequence], *, source: str
+) -> None:
+    """Record a figure (see `lab.figure`) with its text alternative and data."""
+    topic, name = split(key)
+    if folder := os.environ.get(RECORD):
+        Path(folder, topic).mkdir(parents=True, exist_ok=True)
+        Path(folder, topic, f"{name}.svg").write_text(svg, "utf-8")
+    columns = {column: list(values) for column, values in data.items()}
+    entry = {"figure": f"{topic}/{name}.svg", "alt": alt, "data": columns}
+    _record(key, entry, source)
+
+
+def shown(entry: Mapping) -> str:
+    """A value as a page prints it: three significant digits and the unit."""
+    value, unit = entry["value"], entry["unit"]
+    if not isinstance(value, str):
+        value = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        value = value.replace(",", "\N{NARROW NO-BREAK SPACE}")
+    # "×" and "%" are written close, a word or an SI unit with a space
+    return f"{value}{unit}" if unit in ("×", "%") else f"{value} {unit}".strip()
+
+
+def publish(topics: Sequence[str]) -> list[Path]:
+    """Turn what was staged for `topics` into docs/evidence/; return the files."""
+    written = []
+    for topic in topics:
+        staged = STAGING / topic
+        names = sorted(staged.glob("*.json"))
+        if not names:
+            continue
+        entries = {path.stem: json.loads(path.read_text("utf-8")) for path in names}
+        target = EVIDENCE / topic
+        shutil.rmtree(target, ignore_errors=True)
+        for svg in sorted(staged.glob("*.svg")):
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(svg, target / svg.name)
+        path = EVIDENCE / f"{topic}.json"
+        EVIDENCE.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(entries, indent=2, ensure_ascii=False)
+        path.with_suffix(".new").write_text(text + "\n", "utf-8")
+        path.with_suffix(".new").replace(path)
+        written.append(path)
+    return written
+
+
+def split(key: str) -> tuple[str, str]:
+    """`topic/name` in two. Raises EvidenceError when the key is anything else."""
+    if not re.fullmatch(f"{KEY}/{KEY}", key):
+        raise EvidenceError(
+            f"evidence key '{key}': not of the form topic/name — use lower-case "
+            "words with hyphens, e.g. event-loop/stall-ratio"
+        )
+    topic, name = key.split("/")
+    return topic, name
+
+
+def _summary(key, samples) -> tuple[float | str, int, list[float]]:
+    if isinstance(samples, str):
+        return samples, 1, [0, 0]
+    values = [samples] if isinstance(samples, int | float) else list(samples)
+    if not values or not all(math.isfinite(value) for value in values):
+        raise EvidenceError(f"{key}: {values} is not a measurement — look at the run")
+    rounded = [float(f"{value:.4g}") for value in (min(values), max(values))]
+    return float(f"{statistics.median(values):.4g}"), len(values), rounded
+
+
+def _record(key: str, entry: dict, source: str) -> None:
+    topic, name = split(key)
+    if not (folder := os.environ.get(RECORD)):
+        return
+    locked = locks.versions()
+    entry |= {
+        "source": source,
+        "versions": {pack: locked[pack] for pack in ("node", "express")},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    path = Path(folder, topic, f"{name}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(entry, ensure_ascii=False), "utf-8")

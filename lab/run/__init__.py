@@ -1,0 +1,1 @@
+"""Things are started, loaded and stopped for real: Node, services, browsers, load."""

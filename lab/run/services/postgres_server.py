@@ -1,0 +1,124 @@
+"""PostgreSQL, as Debian or a package manager installed it, with a database of its own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab.run import process
+from lab.run.services.service import PATIENCE, Recipe, Service, ServiceError, running
+
+
+class Postgres(Service):
+    """A PostgreSQL server with one user, `postgres`; its data survives `stop`."""
+
+    def sql(self, statement: str) -> str:
+        """What psql prints for a statement: a row a line, columns joined by `|`.
+
+        Raises ServiceError with the server's message.
+        """
+        argv = [postgres_programs() / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1"]
+        done = subprocess.run(
+            [*argv, "-d", f"{self.url}?connect_timeout=5", "-c", statement],
+            capture_output=True, text=True, check=False, timeout=PATIENCE,
+        )  # fmt: skip
+        if done.returncode:
+            raise ServiceError(
+                f"PostgreSQL: {statement!r} failed — {done.stderr.strip()}"
+            )
+        return done.stdout.removesuffix("\n")
+
+
+@contextlib.contextmanager
+def postgres(**settings: str | int) -> Iterator[Postgres]:
+    """A PostgreSQL server with an empty database, e.g. `postgres(max_connections=20)`.
+
+    It trusts whoever connects from this machine, and does not wait for the disk.
+    Raises ServiceError; one that names the Debian package when it is missing.
+    """
+    programs = postgres_programs()
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "fsync": "off",
+        "dynamic_shared_memory_type": "mmap",  # files in the folder, removed with it
+        **settings,
+    }
+
+    def argv(folder: Path, port: int) -> list[str | Path]:
+        command = [programs / "postgres", "-D", folder / "data", "-p", str(port)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        return [*_own_memory(), *_as_postgres(), *command]
+
+    recipe = Recipe(
+        "PostgreSQL",
+        "postgresql://postgres@127.0.0.1:{port}/postgres",
+        argv,
+        ready="database system is ready to accept connections",
+        taken="could not bind IPv4 address",
+        ending=signal.SIGINT,  # SIGTERM would wait for clients to leave
+    )
+    with running(Postgres, recipe, _initdb) as service:
+        yield service
+
+
+def postgres_programs() -> Path:
+    """Where the server's programs are: Debian keeps them out of PATH."""
+    found = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/postgres"),
+        key=lambda path: int(path.parent.parent.name),
+    )
+    if found:
+        return found[-1].parent
+    if elsewhere := shutil.which("postgres"):
+        return Path(elsewhere).resolve().parent
+    raise ServiceError(
+        "PostgreSQL: not installed — Debian: apt-get install postgresql (see apt.txt)"
+    )
+
+
+def _as_postgres() -> list[str]:
+    """What runs a command as the user that Debian's package made: the server refuses
+    to run as root."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+
+
+def _own_memory() -> list[str]:
+    """What gives a command System V memory of its own, where that is allowed: a server
+    that was killed would leave a segment behind in everybody's."""
+    alone = ["unshare", "--ipc"]
+    if os.geteuid() != 0:
+        return []
+    tried = subprocess.run([*alone, "true"], capture_output=True, check=False)
+    return [] if tried.returncode else [*alone, "--"]
+
+
+def _initdb(folder: Path) -> None:
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+    argv = [
+        *_as_postgres(), postgres_programs() / "initdb", "--pgdata", folder / "data",
+        "--username=postgres", "--auth=trust", "--no-locale", "--encoding=UTF8",
+        "--no-sync",
+    ]  # fmt: skip
+    log = folder / "initdb"
+    with log.open("wb") as out:
+        child, token = process.start(
+            argv, cwd=folder, stdout=out, stderr=out, env={"LC_ALL": "C"}
+        )
+        try:
+            ended = process.wait(child, 2 * PATIENCE)
+        finally:
+            process.end(child, token, grace=0)
+    if not ended or child.returncode:
+        raise ServiceError(
+            f"PostgreSQL: initdb failed in {folder} — when root runs the tests, the user "
+            f"postgres must be able to enter that folder; it printed:\n"
+            f"{log.read_text('utf-8', 'replace')[-1500:]}"
+        )

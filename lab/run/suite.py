@@ -1,0 +1,40 @@
+"""What each step of a test run gives to pytest."""
+
+from lab import ROOT
+
+# what the ordinary runs select; `binder` builds an image and is asked for by name
+DETERMINISTIC = "not timing and not site and not binder"
+TIMED = "timing and not binder"
+SITE = "site"  # after the notebooks, whose results its pages show
+# They wait a good deal, for processes and timers: a third keeps two cores busy.
+WORKERS = "-n3"
+# one test at a time: by default the two longest, neighbours, go to one worker
+SITE_WORKERS = ("-n2", "--dist=loadgroup")
+NOTEBOOKS = ("-p", "nbmake.pytest_plugin", "--nbmake", "--overwrite")
+
+
+def only(topic: str | None) -> tuple[str, ...]:
+    """What pytest is given to run one topic's tests. The paths spare it the import
+    of all others, which takes longer than some topic's tests."""
+    if not topic:
+        return ()
+    paths = (
+        *_own(topic),
+        "tests/guide/test_snippets.py",
+        "tests/guide/test_company.py",
+    )
+    return (f"--topic={topic}", *(path for path in paths if (ROOT / path).exists()))
+
+
+def _own(topic: str) -> tuple[str, str]:
+    """The file of a topic's tests, and the folder of those of its exercises."""
+    slug = topic.replace("-", "_")
+    return f"tests/chapters/test_{slug}.py", f"tests/exercises/{topic}"
+
+
+def marked(topic: str, kind: str) -> bool:
+    """Whether a test of this topic's own has the marker that chooses `kind`."""
+    marker = f"pytest.mark.{kind.split()[0]}"
+    chapter, exercises = (ROOT / path for path in _own(topic))
+    files = [chapter, *exercises.glob("*.py")]
+    return any(marker in path.read_text("utf-8") for path in files)
