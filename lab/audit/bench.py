@@ -28,7 +28,7 @@ from mkdocs.utils.yaml import yaml_load
 
 from lab import EXECUTED, NOTEBOOKS, ROOT, GuideError
 from lab.check import content
-from lab.publish.builder import QUIET
+from lab.publish.builder import MKDOCS, QUIET
 from lab.run import node, outputs, process, services
 
 RELOAD_TARGET = 2.0  # times plain MkDocs: an edit to the reloaded page, at most
@@ -124,7 +124,7 @@ def build(guide: Path, rounds: int) -> Iterator[Ratio]:
 
     def side(config: str) -> Callable[[], Cost]:
         out = guide / "build" / config
-        argv = [*_MKDOCS, "build", "--config-file", config, "--site-dir", out]
+        argv = [*MKDOCS, "build", "--config-file", config, "--site-dir", out]
         return lambda: timed(argv, guide, **_env(guide))
 
     ours, base = interleave(side(_CONFIG), side(_PLAIN), rounds)
@@ -308,7 +308,7 @@ class _Server:
 @contextlib.contextmanager
 def _serving(guide: Path, config: str, path: str) -> Iterator[_Server]:
     address = f"127.0.0.1:{services.free_port()}"
-    argv = [*_MKDOCS, "serve", "--config-file", config, "--dev-addr", address]
+    argv = [*MKDOCS, "serve", "--config-file", config, "--dev-addr", address]
     log_path = guide / f"{config}.log"
     with log_path.open("w+b") as log, httpx.Client(timeout=LIMIT) as client:
         client.base_url = f"http://{address}/"
@@ -411,8 +411,6 @@ def _key(entry: str | dict) -> str:
 
 
 # --- small helpers -----------------------------------------------------------------
-
-_MKDOCS = [sys.executable, "-m", "mkdocs"]
 
 
 def _env(guide: Path) -> dict[str, str]:

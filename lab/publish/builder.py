@@ -9,16 +9,7 @@ from pathlib import Path
 from lab import ROOT, GuideError
 
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}  # Material's notice about MkDocs 2
-# `python -m mkdocs`, without what jsonschema loads to check formats that no notebook has:
-# 38 grammars, five seconds of each build where Jupyter's server is installed as well
-_LIGHT = """
-import runpy, sys
-sys.modules["rfc3987_syntax"] = None
-sys.argv[0] = "mkdocs"
-runpy.run_module("mkdocs", run_name="__main__", alter_sys=True)
-"""
-
-MKDOCS = (sys.executable, "-c", _LIGHT)
+MKDOCS = (sys.executable, "-m", "lab.publish")
 
 
 class SiteError(GuideError):

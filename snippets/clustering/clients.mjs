@@ -1,13 +1,14 @@
 // output: varies — it counts what happens to requests while a server leaves
-// node clustering/clients.mjs URL [CLIENTS] [MS] [RUDE]: each client asks again and
-// again over a connection that it keeps, until refused or MS are over. RUDE others
+// node clustering/clients.mjs URL [CLIENTS] [MS] [RUDE] [PID]: each client asks again
+// and again over a connection that it keeps, until refused or MS are over. RUDE others
 // send half a request and reset their connection, again and again; nobody counts them.
+// When each client has had two answers, the process PID gets SIGTERM.
 import { once } from 'node:events';
 import { Agent, get } from 'node:http';
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const [url, clients = 20, ms = 3000, rude = 0] = process.argv.slice(2);
+const [url, clients = 20, ms = 3000, rude = 0, pid] = process.argv.slice(2);
 const counts = { answered: 0, lost: 0, refused: 0 };
 const until = performance.now() + Number(ms);
 
@@ -28,9 +29,12 @@ async function ask(agent) {
 }
 // --8<-- [end:client]
 
+let served = 0; // clients with two answers
 async function client() {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  while (performance.now() < until && (await ask(agent)));
+  for (let asked = 1; performance.now() < until && (await ask(agent)); asked += 1) {
+    if (asked === 2 && ++served === Number(clients) && pid) process.kill(pid);
+  }
   agent.destroy();
 }
 
