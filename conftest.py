@@ -14,6 +14,9 @@ from lab import ROOT
 from lab.record import evidence
 from lab.run import browser, node, process, services
 
+# plain asserts of what tests share say as much as those of tests
+pytest.register_assert_rewrite("tests.topics")
+
 NO_SKIP = "GUIDE_NO_SKIP"
 _container = contextlib.ExitStack()  # of the folder that this run writes to
 
@@ -46,12 +49,8 @@ def topic_of(item) -> str | None:
     """The chapter that a test belongs to, or None: the guide as a whole."""
     if mark := item.get_closest_marker("topic"):
         return mark.args[0]
-    path = Path(item.path)
-    if path.parent.name == "chapters":
-        return path.stem.removeprefix("test_").replace("_", "-")
-    if path.parent.parent.name == "exercises":
-        return path.parent.name
-    return None
+    folder = Path(item.path).parent
+    return folder.name if folder.parent.name in ("topics", "exercises") else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses

@@ -63,7 +63,7 @@ def _places(topic: str) -> list[str]:
         f"docs/evidence/{topic}.json",
         f"snippets/{topic}",
         f"notebooks/{topic}.ipynb",
-        f"tests/chapters/test_{topic.replace('-', '_')}.py",
+        f"tests/topics/{topic}",
         f"tests/exercises/{topic}",
     ]
 
@@ -75,7 +75,6 @@ def _files(topic: str, title: str) -> dict[str, str]:
         if source.is_dir() or "__pycache__" in source.parts:
             continue
         path = source.relative_to(TEMPLATE).as_posix()
-        path = path.replace("test_topic.py", f"test_{topic.replace('-', '_')}.py")
         path = re.sub(r"\btopic\b", topic, path)
         text = source.read_text("utf-8")
         made[path] = text.replace("{{topic}}", topic).replace("{{title}}", title)

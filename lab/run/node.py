@@ -130,6 +130,11 @@ def resolve(snippet: str | Path) -> Path:
     return path
 
 
+def uri(snippet: str | Path) -> str:
+    """The address that JavaScript imports a snippet from. Raises NodeError."""
+    return resolve(snippet).as_uri()
+
+
 def label(path: Path) -> str:
     """How a path is named in messages: relative to the clone where it can be."""
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
@@ -151,6 +156,16 @@ def run(
     """
     path = resolve(snippet)
     return _finish(label(path), [*flags, path, *args], env, timeout, code)
+
+
+def lines(
+    snippet: str | Path,
+    *args: str,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
+) -> list[str]:
+    """The lines that a snippet prints; parameters and what is raised are those of `run`."""
+    return run(snippet, *args, env=env, timeout=timeout).stdout.splitlines()
 
 
 def evaluate(source: str, timeout: float = 20, code: int | None = 0) -> Finished:

@@ -27,14 +27,12 @@ def only(topic: str | None) -> tuple[str, ...]:
 
 
 def _own(topic: str) -> tuple[str, str]:
-    """The file of a topic's tests, and the folder of those of its exercises."""
-    slug = topic.replace("-", "_")
-    return f"tests/chapters/test_{slug}.py", f"tests/exercises/{topic}"
+    """The folder of a topic's tests, and that of its exercises' checks."""
+    return f"tests/topics/{topic}", f"tests/exercises/{topic}"
 
 
 def marked(topic: str, kind: str) -> bool:
     """Whether a test of this topic's own has the marker that chooses `kind`."""
     marker = f"pytest.mark.{kind.split()[0]}"
-    chapter, exercises = (ROOT / path for path in _own(topic))
-    files = [chapter, *exercises.glob("*.py")]
+    files = (file for folder in _own(topic) for file in (ROOT / folder).glob("*.py"))
     return any(marker in path.read_text("utf-8") for path in files)

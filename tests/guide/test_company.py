@@ -76,7 +76,7 @@ WITHOUT = {
         hardening/program.mjs#programsOf rest-apis/gone.mjs#clientGone
         rest-apis/probes.mjs#probes validation/upload.mjs#inMemory
     """,
-    "needs PostgreSQL, which tests/chapters/test_architecture.py takes away from it": """
+    "needs PostgreSQL, which tests/topics/architecture/ takes away from it": """
         architecture/layered/app.postgres.mjs#createApp
         architecture/layered/postgres.mjs#postgresStore
         architecture/mvc/models.postgres.mjs#createModels
@@ -93,7 +93,7 @@ WITHOUT = {
         observability/flush.mjs#flushWinston observability/loggers.mjs#createPino
         observability/loggers.mjs#createWinston observability/stdout.mjs#createOutput
     """,
-    "needs a certificate, which tests/chapters/test_hardening.py makes for it": """
+    "needs a certificate, which tests/topics/hardening/ makes for it": """
         hardening/server.mjs#serverOf
     """,
     "measures, attacks or shows a fault: no page says to take it": """

@@ -147,7 +147,7 @@ CLEAN = {
         }
     ),
     "notebooks/demo.ipynb": json.dumps(NOTEBOOK),
-    "tests/chapters/test_demo.py": "import pytest\n\n\n"
+    "tests/topics/demo/test_demo.py": "import pytest\n\n\n"
     '@pytest.mark.claim("demo/ticks-first")\ndef test_ticks():\n    assert 1\n'
     + "".join(
         f'\n\n@pytest.mark.claim("demo/said-{i}")\ndef test_{i}(): ...\n'
@@ -226,8 +226,11 @@ FAULTS = [
     ("command", replace(PAGE, "$ node demo/order.mjs", "$ node demo/app.mjs")),
     ("name", replace(PAGE, "#!js createApp()", "#!js createServer()")),
     # claims, numbers, versions
-    ("claim-unproved", replace("tests/chapters/test_demo.py", "ticks-first", "other")),
-    ("proof-unclaimed", replace("tests/chapters/test_demo.py", "ticks-first", "other")),
+    ("claim-unproved", replace("tests/topics/demo/test_demo.py", "ticks-first", "other")),
+    (
+        "proof-unclaimed",
+        replace("tests/topics/demo/test_demo.py", "ticks-first", "other"),
+    ),
     ("claim-form", replace(PAGE, "verdict: wrong", "verdict: maybe")),
     ("claim-form", replace(PAGE, "id: ticks-first", "id: Ticks First")),
     ("claim-form", replace(PAGE, "verdict: wrong", "verdict: wrong\n    verdcit: wrong")),
@@ -276,7 +279,7 @@ FAULTS = [
     ("nav", replace("mkdocs.yml", "  - Book: notebooks/demo.ipynb\n", "")),
     # one topic, four places
     ("topic", remove("notebooks/demo.ipynb")),
-    ("topic", remove("tests/chapters/test_demo.py")),
+    ("topic", remove("tests/topics/demo/test_demo.py")),
     ("topic", add("notebooks/dmeo.ipynb", json.dumps(NOTEBOOK))),
     # snippets and outputs
     ("snippet-unshown", add("snippets/demo/lost.mjs", MODULE)),
@@ -413,7 +416,7 @@ def several(*plants):
 
 
 TASK = "snippets/demo/exercises/mend"
-TEST = "tests/chapters/test_demo.py"
+TEST = "tests/topics/demo/test_demo.py"
 LACKS = [
     ("few-claims", replace(PAGE, "claim | Said 4", "admonition | Said 4")),
     ("few-figures", replace(PAGE, "figure | demo/plot-3", "figure | demo/plot-2")),

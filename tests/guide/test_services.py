@@ -78,14 +78,9 @@ def tree(service) -> list[psutil.Process]:
     return [parent, *parent.children(recursive=True)]
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def assert_gone(processes, service) -> None:
     assert not any(one.is_running() for one in processes)
-    assert not listens(service.port)
+    assert not services.listens(service.port)
     assert not service.folder.exists()
 
 
@@ -180,11 +175,11 @@ def test_a_stopped_service_comes_back_on_its_port(request, name):
     before = (service.pid, service.url)
     service.stop()
     service.stop()  # nothing happens
-    assert not listens(service.port)
+    assert not services.listens(service.port)
     with pytest.raises(ServiceError, match="is stopped — start it first"):
         service.pause()
     service.start()
-    assert listens(service.port)
+    assert services.listens(service.port)
     assert service.url == before[1] and service.pid != before[0]
     with pytest.raises(ServiceError, match="is running — stop it before"):
         service.start()
@@ -262,7 +257,9 @@ def test_a_port_that_somebody_took_meanwhile_is_exchanged(name, monkeypatch, ech
             services.service, "free_port", lambda: next(offered, None) or free_port()
         )
         with make() as running:
-            assert running.port in services.service.PORTS and listens(running.port)
+            assert running.port in services.service.PORTS and services.listens(
+                running.port
+            )
 
 
 def test_a_port_that_is_taken_while_the_service_is_stopped_is_named(redis_server):
@@ -328,7 +325,7 @@ def test_a_prometheus_that_was_stopped_comes_back_with_its_data(
     service = prometheus_server(metrics)
     url = service.url
     service.stop()
-    assert not listens(service.port)
+    assert not services.listens(service.port)
     service.start()
     assert service.url == url
     assert service.until("orders_total")[0]["value"] == 3
@@ -447,7 +444,7 @@ def test_a_retried_request_kills_one_upstream_after_the_other(proxy, echo):
     upstreams = [echo("a"), echo("b")]
     assert httpx.get(proxy(upstreams).url + "/dies").status_code == 502
     ports = [int(url.rsplit(":", 1)[1]) for url in upstreams]
-    process.until(lambda: not any(map(listens, ports)), 10)
+    process.until(lambda: not any(map(services.listens, ports)), 10)
 
 
 UPGRADE = "GET %s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -494,7 +491,7 @@ def test_a_proxy_without_its_upstream_answers_502(proxy):
 def test_a_stopped_proxy_comes_back_on_its_port(proxy, echo):
     service = proxy(echo())
     service.stop()
-    assert not listens(service.port)
+    assert not services.listens(service.port)
     service.start()
     assert httpx.get(service.url).status_code == 200
 

@@ -622,7 +622,7 @@ def test_the_built_chapter_shows_what_was_recorded(published):
     assert re.search(r"checked with Node [\d.]+, Express [\d.]+; measured [\d-]+<", text)
     assert "recorded, not asserted" in text and "asserted &gt; 3×" in text
     assert "login.naive.mjs — naive, not for use" in text
-    proof = rf'test: <a href="{REPO}/blob/main/tests/chapters/test_event_loop.py#L\d+"'
+    proof = rf'test: <a href="{REPO}/blob/main/tests/topics/event-loop/test_\w+.py#L\d+"'
     assert len(re.findall(proof, text)) >= 12
     assert (published / "evidence/event-loop.json").exists()
 

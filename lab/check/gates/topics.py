@@ -62,16 +62,16 @@ def bijection(tree: Tree) -> Iterator[Problem]:
         "page": lambda slug: f"docs/chapters/{slug}.md",
         "snippets": lambda slug: f"snippets/{slug}/",
         "notebook": lambda slug: f"notebooks/{slug}.ipynb",
-        "test": lambda slug: f"tests/chapters/test_{slug.replace('-', '_')}.py",
+        "test": lambda slug: f"tests/topics/{slug}/test_….py",
     }
     have = {
         "page": set(tree.chapters),
         "snippets": {name.split("/")[0] for name in tree.snippets},
         "notebook": {Path(p).stem for p in tree.under("notebooks/", ".ipynb")},
         "test": {
-            Path(p).stem.removeprefix("test_").replace("_", "-")
-            for p in tree.under("tests/chapters/", ".py")
-            if Path(p).stem.startswith("test_")
+            path.split("/")[2]
+            for path in tree.under("tests/topics/", ".py")
+            if Path(path).stem.startswith("test_")
         },
     }
     for slug in sorted(set().union(*have.values())):
@@ -246,7 +246,7 @@ def _to_write(tree: Tree, topic: str) -> Iterator[Problem]:
     mine = (
         f"docs/chapters/{topic}.md",
         f"notebooks/{topic}.ipynb",
-        f"tests/chapters/test_{topic.replace('-', '_')}.py",
+        f"tests/topics/{topic}/",
         f"tests/exercises/{topic}/",
         f"snippets/{topic}/",
     )

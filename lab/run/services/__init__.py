@@ -8,11 +8,11 @@ from lab.run.services.postgres_server import Postgres, postgres, postgres_progra
 from lab.run.services.prometheus_server import Prometheus, prometheus, prometheus_program
 from lab.run.services.redis_server import Redis, redis
 from lab.run.services.reverse_proxy import Proxy, nginx, nginx_program, proxy
-from lab.run.services.service import NotOurs, Service, ServiceError, free_port
+from lab.run.services.service import NotOurs, Service, ServiceError, free_port, listens
 
 __all__ = [
     "NotOurs", "Postgres", "Prometheus", "Proxy", "Redis", "Service", "ServiceError",
-    "free_port", "missing", "nginx", "postgres", "prometheus", "proxy", "redis",
+    "free_port", "listens", "missing", "nginx", "postgres", "prometheus", "proxy", "redis",
 ]  # fmt: skip
 
 

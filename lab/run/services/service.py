@@ -224,6 +224,12 @@ def free_port() -> int:
     )
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def is_local(host: str | None) -> bool:
     """Whether a host is an address of this machine."""
     with contextlib.suppress(ValueError):
