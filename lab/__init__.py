@@ -1,5 +1,5 @@
-"""What tests, notebooks and pages share. One module per job; each imports only modules
-below it, in the order that tests/guide/test_house.py lists."""
+"""What tests, notebooks and pages share, in five rooms: CONTRIBUTING.md has the map. A room
+imports only from itself and from rooms below it; pyproject.toml says in which order."""
 
 from pathlib import Path
 

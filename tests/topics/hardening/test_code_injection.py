@@ -14,6 +14,8 @@ from lab.run import locks, node, process
 
 from .shared import ACCOUNTS, LEAKY, javascript, matrix, secret
 
+SOURCE = node.label(Path(__file__))
+
 HALF = """
 import express from 'express';
 import {{ execFile }} from 'node:child_process';
@@ -94,8 +96,6 @@ const say = (what) => {
   process.exit();
 };
 """
-
-SOURCE = node.label(Path(__file__))
 
 
 def ended(pid: int) -> bool:

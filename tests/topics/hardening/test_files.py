@@ -22,8 +22,6 @@ import path from 'node:path';
 import {{ createApp as naive, ways }} from '@/hardening/files.naive.mjs';
 import {{ contained, createApp as hardened }} from '@/hardening/files.mjs';
 
-SOURCE = node.label(Path(__file__))
-
 
 const root = {root!r};
 const files = new Map([

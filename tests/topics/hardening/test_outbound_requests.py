@@ -24,8 +24,6 @@ import { Agent, fetch as undiciFetch } from 'undici';
 import { fetchers } from '@/hardening/outbound.naive.mjs';
 import { notPublic, outboundOf } from '@/hardening/outbound.mjs';
 
-SOURCE = node.label(Path(__file__))
-
 
 const open = [];
 async function serve(address, port, handler) {

@@ -35,7 +35,7 @@ def composed(tmp_path):
         path.write_text(
             COMPOSED.format(
                 express=node.resolve("node_modules/express/index.js").as_uri(),
-                limiter=node.uri("rest-apis/api.mjs", "rate-limiting"),
+                limiter=node.uri("rate-limiting/api.mjs"),
                 cors=node.uri("rest-apis/cors.mjs"),
                 orders=node.uri("rest-apis/orders.mjs"),
                 who=WHO,
@@ -74,7 +74,7 @@ def test_behind_the_limiter_of_its_chapter_the_fourth_request_is_a_429_and_no_or
 def test_the_limiter_leaves_the_orders_alone(tmp_path):
     shop = f"""
     import express from 'express';
-    import {{ createApp as limited }} from '{node.uri("rest-apis/api.mjs", "rate-limiting")}';
+    import {{ createApp as limited }} from '{node.uri("rate-limiting/api.mjs")}';
     import {{ createApp as orders }} from '{node.uri("rest-apis/orders.mjs")}';
     import {{ createStore }} from '{node.uri("rest-apis/store.mjs")}';
     const store = createStore();

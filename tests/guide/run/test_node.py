@@ -1,4 +1,4 @@
-"""Bad input to the runner: each ends in one clear message, nothing is left."""
+"""Snippets that are run and served, with the locked Node or another."""
 
 import os
 import signal
@@ -11,19 +11,7 @@ import psutil
 import pytest
 
 from lab import ROOT, GuideError
-from lab.run import coverage, load, locks, node, outputs, process
-
-
-@pytest.fixture
-def snippet(tmp_path):
-    """Writes a snippet to a file of its own."""
-
-    def write(text: str, suffix: str = ".mjs") -> Path:
-        path = tmp_path / f"fault{suffix}"
-        path.write_text(text, "utf-8")
-        return path
-
-    return write
+from lab.run import load, locks, node, process
 
 
 def test_a_program_gives_its_output_and_exit_code(snippet):
@@ -82,6 +70,7 @@ LISTEN = (
     "server.listen(%s, '127.0.0.1', () =>"
     " console.log(`listening on http://127.0.0.1:${server.address().port}`));"
 )
+
 CLOSE = "process.once('SIGTERM', () => server.close());"
 
 
@@ -254,77 +243,3 @@ def test_what_is_not_node_is_refused(path, monkeypatch, snippet):
         f"GUIDE_NODE={path}: not a Node binary — give the path of one, or unset "
         "GUIDE_NODE for the locked Node"
     )
-
-
-# --- recorded output -----------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "recorded", "message"),
-    [
-        ("console.log(1)", "2\n", "differs from what"),
-        ("console.log(1)", None, "no recorded output — run `make outputs`"),
-        ("console.log(1); console.error(2)", "1\n", "printed to standard error"),
-        ("// output: unordered — x\nconsole.log('a\\nb')", "b\nc\n", "differs"),
-        ("// output: any-of — x\nconsole.log(1)", "2\n--- or ---\n3\n", "differs"),
-    ],
-)
-def test_output_that_differs_is_reported(snippet, text, recorded, message):
-    path = snippet(text)
-    if recorded is not None:
-        path.with_name(path.name + ".out").write_text(recorded)
-    with pytest.raises(GuideError, match=message):
-        outputs.compare(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "recorded"),
-    [
-        ("console.log(1)", "1\n"),
-        ("// output: unordered — x\nconsole.log('a\\nb')", "b\na\n"),
-        ("// output: any-of — x\nconsole.log(1)", "1\n--- or ---\n3\n"),
-    ],
-)
-def test_output_as_recorded_passes(snippet, text, recorded):
-    path = snippet(text)
-    path.with_name(path.name + ".out").write_text(recorded)
-    outputs.compare(path)
-
-
-def test_recording_writes_what_differs_and_collects_alternatives(snippet):
-    path = snippet("console.log(1)")
-    out = path.with_name(path.name + ".out")
-    assert outputs.record(path) and out.read_text() == "1\n"
-    assert not outputs.record(path)
-    path.write_text("// output: any-of — x\nconsole.log(process.pid % 2)")
-    out.unlink()
-    assert outputs.record(path) and out.read_text() == "0\n--- or ---\n1\n"
-    assert not outputs.record(path, runs=5)
-
-
-# --- coverage ------------------------------------------------------------------
-
-
-def test_lines_that_ran_are_told_from_lines_that_did_not(snippet, monkeypatch, tmp_path):
-    path = snippet(
-        "const x = process.argv[2];\n"
-        "if (x) {\n"
-        "  console.log(x);\n"
-        "} else {\n"
-        "  console.log('none');\n"
-        "}\n"
-        "function never() {\n"
-        "  return 1;\n"
-        "}\n"
-        "process.exit(0); never();\n"
-    )
-    monkeypatch.setenv(node.COVERAGE, str(tmp_path))
-    node.run(path)
-    assert coverage.executed(tmp_path, tmp_path)[path.name] == {1, 2, 4, 5, 6, 10}
-    (first,) = tmp_path.glob("coverage-*.json")
-    whole = first.read_text()
-    first.write_text(whole[: len(whole) // 2])  # as of a process that was killed
-    assert coverage.executed(tmp_path, tmp_path) == {}
-    first.write_text(whole)
-    node.run(path, "given")  # two runs together execute both branches
-    assert coverage.executed(tmp_path, tmp_path)[path.name] == {1, 2, 3, 4, 5, 6, 10}
