@@ -9,8 +9,7 @@ E ?=
 
 # PYTHON= is meant for everything; without it, uv looks for one that will do
 ASKED := $(filter command environment,$(firstword $(origin PYTHON)))
-UV := UV_PYTHON_DOWNLOADS=never .uv/bin/uv
-WITH_PYTHON := $(if $(ASKED),--python "$$(command -v $(PYTHON))")
+UV := UV_PYTHON_DOWNLOADS=never $(if $(ASKED),UV_PYTHON="$$(command -v $(PYTHON))") .uv/bin/uv
 ONCE := $(PYTHON) .ci/once.py
 RUN := .venv/bin/python -m lab
 NEEDED := $(shell sed -n 's/^requires-python = ">=\(.*\),<\(.*\)"/\1 or newer, below \2,/p' pyproject.toml)
@@ -94,9 +93,9 @@ clean: ## remove what was made; set-up and work/ stay
 	  .uv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 "$(UV_PIN)" || { echo "set-up: could not install $(UV_PIN) — is the package index reachable?" >&2; exit 1; }'
 
 # $(call uv_sync,WHAT IT IS,OPTIONS)
-uv_sync = $(UV) python find $(WITH_PYTHON) >/dev/null 2>&1 || { echo "set-up: no Python $(NEEDED) here — install one (Debian and Ubuntu: apt-get install python3), or say make PYTHON=/path/to/python3" >&2; exit 1; }; \
+uv_sync = $(UV) python find >/dev/null 2>&1 || { echo "set-up: no Python $(NEEDED) here — install one (Debian and Ubuntu: apt-get install python3), or say make PYTHON=/path/to/python3" >&2; exit 1; }; \
 	  echo "set-up: $(1)"; \
-	  $(UV) sync --frozen $(WITH_PYTHON) $(2) || { echo "set-up: the Python packages could not be installed — uv says why above" >&2; exit 1; }
+	  $(UV) sync --frozen $(2) || { echo "set-up: the Python packages could not be installed — uv says why above" >&2; exit 1; }
 
 # what reading needs; more may be there already
 .venv/.site: uv.lock | .uv/.ready
@@ -118,7 +117,7 @@ tests/lighthouse/node_modules/.ready: tests/lighthouse/package.json tests/lighth
 
 # each wants versions that the guide's environment cannot have, so each has its own
 tests/tools/%/.venv/.ready: tests/tools/%/uv.lock | .uv/.ready
-	@$(ONCE) $@ $^ -- 'echo "set-up: $*, as locked"; $(UV) sync --frozen --quiet $(WITH_PYTHON) --project tests/tools/$* || { echo "set-up: tests/tools/$* could not be installed — uv says why above" >&2; exit 1; }'
+	@$(ONCE) $@ $^ -- 'echo "set-up: $*, as locked"; $(UV) sync --frozen --quiet --project tests/tools/$* || { echo "set-up: tests/tools/$* could not be installed — uv says why above" >&2; exit 1; }'
 
 $(AGENTS)/node_modules/.ready: $(AGENTS)/package.json $(AGENTS)/package-lock.json | .venv/.ready
 	@$(ONCE) $@ $^ -- 'echo "set-up: the agents of observability (290 MB), as locked"; $(call npm_ci,$(AGENTS))'

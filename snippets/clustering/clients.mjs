@@ -32,7 +32,11 @@ async function ask(agent) {
 let served = 0; // clients with two answers
 async function client() {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  for (let asked = 1; performance.now() < until && (await ask(agent)); asked += 1) {
+  for (
+    let asked = 1;
+    performance.now() < until && (await ask(agent));
+    asked += 1
+  ) {
     if (asked === 2 && ++served === Number(clients) && pid) process.kill(pid);
   }
   agent.destroy();

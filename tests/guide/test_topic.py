@@ -28,7 +28,7 @@ def state(folder: Path) -> dict[str, str]:
     return {path: tree.files[path] for path in sorted(tree.files)}
 
 
-def test_a_chapter_that_is_started_passes_everything_except_being_whole(copy):
+def test_a_topic_that_is_started_passes_everything_and_hears_what_it_lacks(copy):
     before = state(copy)
     done = python(copy, "-m", "lab", "chapter", TOPIC, "--title", "Money, exactly")
     assert done.returncode == 0, done.stdout
@@ -54,9 +54,10 @@ def test_a_chapter_that_is_started_passes_everything_except_being_whole(copy):
         assert done.returncode == 0, done.stdout + done.stderr
 
     done = python(copy, "-m", "lab", "test", TOPIC)
-    assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == "failed: chapters are whole", done.stdout
+    assert done.returncode == 0, done.stdout  # a draft may lack what it lacks
+    assert done.stdout.splitlines()[-1] == "all of it passed"
     assert "pages: no problems" in done.stdout
+    assert f"{TOPIC} is a draft: " in done.stdout
     page = f"docs/chapters/{TOPIC}.md"
     for what in (
         "1 of at least 7 claims",

@@ -15,7 +15,7 @@ from lab.audit import repeat, versions
 from lab.audit.repeat import Case
 from lab.check import content
 from lab.publish import elements
-from lab.run import locks, node
+from lab.run import locks, node, suite
 
 COLUMN = versions.Column("express-4", express4=True)
 
@@ -254,7 +254,7 @@ def target(tmp_path, monkeypatch):
     (tmp_path / "pytest.ini").write_text(f"[pytest]\nmarkers =\n{marks}")
     monkeypatch.setattr(versions, "ROOT", tmp_path)
     monkeypatch.setattr(versions, "FOLDER", tmp_path / "logs")
-    monkeypatch.setattr(repeat, "WORKERS", "-q")  # no worker: the tests have one counter
+    monkeypatch.setattr(suite, "WORKERS", "-q")  # no worker: the tests have one counter
     # the plug-ins take seconds to import, and none is wanted here
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return tmp_path
