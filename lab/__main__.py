@@ -83,7 +83,8 @@ def test(args) -> int:
     coverage.mkdir(parents=True)
     steps = (
         ("page gates", lambda: pages_(args)),
-        ("chapters are whole", lambda: _missing(topic)),
+        ("hooks", lambda: _hooks(topic)),  # of all topics they are tests of the guide
+        ("topics are whole", lambda: _missing(topic)),
         (
             "deterministic tests",
             lambda: _pytest(
@@ -105,6 +106,8 @@ def test(args) -> int:
     none = {"timed tests": suite.TIMED, "site": suite.SITE} if topic else {}
     failed = []
     for name, step in steps:
+        if name == "hooks" and not topic:
+            continue
         if name in none and not suite.marked(topic, none[name]):
             print(f"\n=== {name}: {topic} has none")
             continue
@@ -281,6 +284,19 @@ def _missing(topic: str | None) -> int:
         else:
             failed |= _report(problems)
     return failed
+
+
+def _hooks(topic: str) -> int:
+    """What `git commit` would say of a topic's files; 0 where there is no git."""
+    from lab.run import suite
+
+    if not (files := suite.files(topic)):
+        return 0
+    argv = [sys.executable, "-m", "pre_commit", "run", "--files", *files]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stdout)
+    return done.returncode
 
 
 def _unexecuted(topic: str | None) -> int:

@@ -1,5 +1,7 @@
 """What each step of a test run gives to pytest."""
 
+import subprocess
+
 from lab import ROOT
 
 # what the ordinary runs select; `binder` builds an image and is asked for by name
@@ -24,6 +26,24 @@ def only(topic: str | None) -> tuple[str, ...]:
         "tests/guide/test_company.py",
     )
     return (f"--topic={topic}", *(path for path in paths if (ROOT / path).exists()))
+
+
+def files(topic: str) -> list[str]:
+    """Every file of a topic that git knows or would take, relative to the clone; empty
+    where there is no git."""
+    if not (ROOT / ".git").exists():
+        return []
+    places = (
+        f"docs/chapters/{topic}.md",
+        f"snippets/{topic}",
+        f"notebooks/{topic}.ipynb",
+    )
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--"]
+    done = subprocess.run(
+        [*listed, *places, *_own(topic)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [name for name in done.stdout.split("\n") if name and (ROOT / name).is_file()]
 
 
 def _own(topic: str) -> tuple[str, str]:
