@@ -16,7 +16,7 @@ NEEDED := $(shell sed -n 's/^requires-python = ">=\(.*\),<\(.*\)"/\1 or newer, b
 COMMA := ,
 UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 AGENTS := snippets/observability/agents
-# only two chapters have tests that want more than set-up gives
+# only two topics have tests that want more than set-up gives
 HEAVY := $(if $(filter-out hardening observability,$(TOPIC)),,heavy)
 # npm and node come from PyPI with everything else
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -28,7 +28,7 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise chapter repeat versions bench map lighthouse notebook hooks site heavy clean
+.PHONY: help setup serve test pages outputs evidence exercise topic repeat versions bench map lighthouse notebook hooks site heavy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,7 +38,7 @@ setup: .venv/.ready snippets/node_modules/.ready ## install what the locks name,
 serve: .venv/.site ## the guide on 127.0.0.1:8000 with live reload (PORT=)
 	@$(RUN) serve --port $(PORT)
 
-test: setup $(HEAVY) ## everything (TOPIC= for one chapter)
+test: setup $(HEAVY) ## everything (TOPIC= for one topic)
 	@$(RUN) test $(TOPIC)
 
 pages: .venv/.site ## the fast gates, nothing is run
@@ -53,8 +53,8 @@ evidence: setup ## record measured values and figures (TOPIC=)
 exercise: setup ## check your copy of an exercise (E=topic/name)
 	@$(RUN) exercise $(or $(E),$(error say which one: make exercise E=topic/name))
 
-chapter: setup ## start a chapter (TOPIC=slug, TITLE= in the navigation)
-	@$(RUN) chapter $(or $(TOPIC),$(error say which one: make chapter TOPIC=slug)) --title "$(TITLE)"
+topic: setup ## start a topic (TOPIC=slug, TITLE= in the navigation)
+	@$(RUN) topic $(or $(TOPIC),$(error say which one: make topic TOPIC=slug)) --title "$(TITLE)"
 
 repeat: setup $(HEAVY) ## tests again and again, with counts (TOPIC=, TIMES= for a trial)
 	@$(RUN) repeat $(TOPIC) $(if $(TIMES),--times $(TIMES))
@@ -71,7 +71,7 @@ map: setup ## draw the map of lab/ and its helpers in CONTRIBUTING.md
 lighthouse: setup tests/lighthouse/node_modules/.ready ## audit the built site in Chromium (mobile)
 	@$(RUN) lighthouse
 
-notebook: setup ## open a chapter's notebook in JupyterLab (TOPIC=)
+notebook: setup ## open a topic's notebook in JupyterLab (TOPIC=)
 	@$(RUN) notebook $(or $(TOPIC),$(error say which one: make notebook TOPIC=event-loop))
 
 hooks: setup ## check what is committed, at each git commit

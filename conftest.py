@@ -22,7 +22,7 @@ _container = contextlib.ExitStack()  # of the folder that this run writes to
 
 
 def pytest_addoption(parser):
-    parser.addoption("--topic", help="only the tests of this chapter, e.g. event-loop")
+    parser.addoption("--topic", help="only the tests of this topic, e.g. event-loop")
     parser.addoption("--attempt", help="a learner's file: check it as the exercise")
 
 
@@ -46,7 +46,7 @@ def pytest_unconfigure(config):
 
 
 def topic_of(item) -> str | None:
-    """The chapter that a test belongs to, or None: the guide as a whole."""
+    """The topic that a test belongs to, or None: the guide as a whole."""
     if mark := item.get_closest_marker("topic"):
         return mark.args[0]
     folder = Path(item.path).parent

@@ -31,7 +31,7 @@ def main() -> int:
     command("exercise", exercise, "check your copy of an exercise").add_argument(
         "exercise", help="topic/name"
     )
-    sub = command("chapter", chapter_, "start a chapter: its four places")
+    sub = command("topic", topic_, "start a topic: its four places")
     sub.add_argument("topic", help="its slug")
     sub.add_argument("--title", default="", help="in the navigation")
     sub = command("repeat", repeat_, "run tests again and again, and count")
@@ -45,7 +45,7 @@ def main() -> int:
     )
     command("map", map_, "draw lab's map and helpers in CONTRIBUTING.md")
     command("lighthouse", lighthouse_, "audit the built site in Chromium")
-    command("notebook", notebook_, "open a chapter's notebook").add_argument("topic")
+    command("notebook", notebook_, "open a topic's notebook").add_argument("topic")
     command("site", site, "build the site into site/")
     command("serve", serve, "serve the site, with live reload").add_argument(
         "--port", type=int, default=8000
@@ -163,14 +163,14 @@ def exercise(args) -> int:
     return 0
 
 
-def chapter_(args) -> int:
-    """Start a chapter; say what is there now and what comes next."""
+def topic_(args) -> int:
+    """Start a topic; say what is there now and what comes next."""
     from lab import topic as topics
 
     for path in topics.start(args.topic, args.title):
-        print(f"chapter: wrote {path.relative_to(ROOT)}")
+        print(f"topic: wrote {path.relative_to(ROOT)}")
     print(
-        "chapter: it passes `make pages` and its own tests; what it still lacks is "
+        "topic: it passes `make pages` and its own tests; what it still lacks is "
         f"listed by `make test TOPIC={args.topic}`"
     )
     return 0
@@ -217,7 +217,7 @@ def map_(args) -> int:
 
 
 def notebook_(args) -> int:
-    """Open a chapter's notebook in JupyterLab."""
+    """Open a topic's notebook in JupyterLab."""
     path = ROOT / "notebooks" / f"{_topic(args.topic)}.ipynb"
     # nothing goes to the home folder, and in a container everybody is root
     env = {
@@ -252,13 +252,13 @@ def serve(args) -> int:
 def _topics() -> list[str]:
     from lab.check import content
 
-    return list(content.read().chapters)
+    return list(content.read().topics)
 
 
 def _topic(name: str | None) -> str | None:
     """Raises GuideError when there is no such topic."""
     if name and name not in _topics():
-        raise GuideError(f"topic '{name}': no such chapter — {', '.join(_topics())}")
+        raise GuideError(f"topic '{name}': no such topic — {', '.join(_topics())}")
     return name
 
 
@@ -270,15 +270,15 @@ def _report(problems: list) -> int:
 
 
 def _missing(topic: str | None) -> int:
-    """Print what one chapter lacks, or every chapter; 1 if one lacks something and is no
+    """Print what one topic lacks, or every topic; 1 if one lacks something and is no
     draft."""
     from lab.check import content, gates
 
     tree = content.read()
     failed = 0
-    for name in [topic] if topic else tree.chapters:
+    for name in [topic] if topic else tree.topics:
         problems = gates.topics.incomplete(tree, name)
-        if tree.chapters[name].draft:
+        if tree.topics[name].draft:
             print(f"{name} is a draft: {len(problems)} things are still missing")
             _report(problems)
         else:

@@ -1,6 +1,6 @@
-"""Start a chapter: its four places, from lab/template/, and its entries in the
+"""Start a topic: its four places, from lab/template/, and its entries in the
 navigation. What is made passes every gate and test at once; the word TODO marks
-what is to be written, and `gates.missing` counts what a whole chapter has."""
+what is to be written, and `gates.missing` counts what a whole topic has."""
 
 import re
 from pathlib import Path
@@ -14,30 +14,30 @@ LONGEST = 30  # characters: the templates' lines have room for that
 TITLE = re.compile(r"[A-Z][\w ,/.-]*")  # what YAML reads as text, unquoted
 
 
-class ChapterError(GuideError):
-    """A chapter that cannot be started; nothing was written."""
+class TopicError(GuideError):
+    """A topic that cannot be started; nothing was written."""
 
 
 def start(topic: str, title: str = "", root: Path = ROOT) -> list[Path]:
-    """Make the chapter's files and add it to mkdocs.yml; return what was written.
+    """Make the topic's files and add it to mkdocs.yml; return what was written.
 
     `title` is the one in the navigation, by default the slug in words. Raises
-    ChapterError, before anything is written, when the slug or the title is none,
+    TopicError, before anything is written, when the slug or the title is none,
     or when something of that name is there already.
     """
     title = title or topic.replace("-", " ").capitalize()
     if not SLUG.fullmatch(topic) or len(topic) > LONGEST:
-        raise ChapterError(
+        raise TopicError(
             f"topic '{topic}': not a slug — use lower-case words with hyphens, at most "
             f"{LONGEST} characters, e.g. rate-limiting"
         )
     if not TITLE.fullmatch(title):
-        raise ChapterError(
+        raise TopicError(
             f"title '{title}': not a title — start with a capital and use letters, "
             "digits, spaces, commas, dots, slashes and hyphens, e.g. Rate limiting"
         )
     if there := [path for path in _places(topic) if (root / path).exists()]:
-        raise ChapterError(
+        raise TopicError(
             f"topic '{topic}': there is already {', '.join(there)} — choose another "
             "slug, or delete what is left of it; nothing was written"
         )
@@ -69,7 +69,7 @@ def _places(topic: str) -> list[str]:
 
 
 def _files(topic: str, title: str) -> dict[str, str]:
-    """The chapter's files by path: the template's, with their names filled in."""
+    """The topic's files by path: the template's, with their names filled in."""
     made = {}
     for source in sorted(TEMPLATE.rglob("*.*")):
         if source.is_dir() or "__pycache__" in source.parts:
@@ -84,7 +84,7 @@ def _files(topic: str, title: str) -> dict[str, str]:
 def with_entry(text: str, section: str, title: str, path: str) -> str:
     """mkdocs.yml with an entry at the end of a section of its navigation.
 
-    An edit of the text, so that comments and order stay. Raises ChapterError when
+    An edit of the text, so that comments and order stay. Raises TopicError when
     MkDocs would not find the entry where it was put.
     """
     lines = text.split("\n")
@@ -102,7 +102,7 @@ def with_entry(text: str, section: str, title: str, path: str) -> str:
     edited = "\n".join(lines)
     before, after = (content.Tree({"mkdocs.yml": part}).nav for part in (text, edited))
     if [item for item in after if item != path] != before or path not in after:
-        raise ChapterError(
+        raise TopicError(
             f"mkdocs.yml: the navigation has no list '- {section}:' to add to — write "
             "it as a block, one entry a line; nothing was written"
         )

@@ -128,8 +128,8 @@ def build(guide: Path, rounds: int) -> Iterator[Ratio]:
         return lambda: timed(argv, guide, **_env(guide))
 
     ours, base = interleave(side(_CONFIG), side(_PLAIN), rounds)
-    chapter = f"chapters/{_topic()}/index.html"
-    check_plain((guide / "build" / _PLAIN / chapter).read_text("utf-8"))
+    topic = f"chapters/{_topic()}/index.html"
+    check_plain((guide / "build" / _PLAIN / topic).read_text("utf-8"))
     books = len(list(NOTEBOOKS.glob("*.ipynb")))
     executed = len(list(EXECUTED.glob("*.ipynb")))
     yield Ratio(
@@ -181,7 +181,7 @@ def snippets(guide: Path, rounds: int) -> Iterator[Ratio]:
 
 
 def reload(guide: Path, rounds: int) -> Iterator[Ratio]:
-    """An edit of a chapter while `mkdocs serve` runs, until the page shows it."""
+    """An edit of a topic while `mkdocs serve` runs, until the page shows it."""
     page = guide / "docs" / "chapters" / f"{_topic()}.md"
     path = f"chapters/{page.stem}/"
     numbers = count()
@@ -384,7 +384,7 @@ def ours(config: object, key: str = "") -> list[str]:
 
 
 def check_plain(html: str) -> None:
-    """Raises BenchError when a chapter's page was not made by plain MkDocs."""
+    """Raises BenchError when a topic's page was not made by plain MkDocs."""
     if 'class="pn-claim' in html or "/// claim" not in html:
         raise BenchError(
             "the plain site: shows claims as ours does, so it is not plain — see what "
@@ -418,7 +418,7 @@ def _env(guide: Path) -> dict[str, str]:
 
 
 def _topic() -> str:
-    return next(iter(content.read().chapters))
+    return next(iter(content.read().topics))
 
 
 def _name(argv: list) -> str:

@@ -68,7 +68,7 @@ def run() -> list[Problem]:
 def targets(built: Path) -> dict[str, str]:
     """What is audited: a name and a path for one page of each kind. Raises
     LighthouseError when one is not in the built site."""
-    topic = next(iter(content.read().chapters))
+    topic = next(iter(content.read().topics))
     paths = {
         "home": "",
         "chapter": f"chapters/{topic}/",

@@ -64,7 +64,7 @@ def run(topic: str | None) -> bool:
     tree = content.read()
     proved = {
         claim.key: tree.proofs.get(claim.key, [])
-        for name, page in tree.chapters.items()
+        for name, page in tree.topics.items()
         for claim in page.claims
         if topic in (None, name)
     }

@@ -52,8 +52,8 @@ class Tree:
         }
 
     @cached_property
-    def chapters(self) -> dict[str, Page]:
-        """The chapters by topic, in the order of the navigation."""
+    def topics(self) -> dict[str, Page]:
+        """The topics by topic, in the order of the navigation."""
         found = {
             page.topic: page
             for path, page in self.pages.items()
@@ -69,8 +69,8 @@ class Tree:
 
     @cached_property
     def whole(self) -> dict[str, Page]:
-        """The chapters that are no draft: those that are counted and summed up."""
-        return {topic: page for topic, page in self.chapters.items() if not page.draft}
+        """The topics that are no draft: those that are counted and summed up."""
+        return {topic: page for topic, page in self.topics.items() if not page.draft}
 
     @cached_property
     def snippets(self) -> dict[str, Snippet]:

@@ -149,7 +149,7 @@ class Page:
 
     @property
     def topic(self) -> str:
-        """The topic that a chapter is about: its file's name."""
+        """The topic that a topic is about: its file's name."""
         return Path(self.path).stem
 
     @property
@@ -164,12 +164,12 @@ def title(page: Page) -> str:
 
 
 def question(page: Page) -> str:
-    """A chapter's question: its first heading."""
+    """A topic's question: its first heading."""
     return next((text for _, level, text, _ in page.headings if level == 1), "")
 
 
 def in_thirty_seconds(page: Page) -> str:
-    """The Markdown of a chapter's first answer: what stands under that heading."""
+    """The Markdown of a topic's first answer: what stands under that heading."""
     texts, inside = [], False
     for _, line in page.open:
         if line.startswith("## "):

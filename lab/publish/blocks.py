@@ -1,4 +1,4 @@
-"""The Markdown extension: what a chapter's page can say beyond Markdown.
+"""The Markdown extension: what a topic's page can say beyond Markdown.
 
     /// claim | What people say            a claim, its proof looked up
         id: name
@@ -19,7 +19,7 @@
     {measured topic/name}   {version express}
 
 Besides, a fence that embeds a snippet gets the file's name as its title, a naive
-one is marked, a fold with an id gets a link of its own, and a chapter gets its line
+one is marked, a fold with an id gets a link of its own, and a topic gets its line
 of jumps and the list of its numbers. The blocks that look at the whole guide are in
 `lab.overview`. Only Python-Markdown and pymdownx.blocks are used, so any builder that
 runs those can show the pages.
@@ -144,7 +144,7 @@ class Figure(Block):
 
 
 class Notebook(Block):
-    """A chapter's notebook: read, run here, run in Binder, download."""
+    """A topic's notebook: read, run here, run in Binder, download."""
 
     NAME = "notebook"
     ARGUMENT = True
@@ -154,7 +154,7 @@ class Notebook(Block):
 
     def on_end(self, block):
         topic = self.argument.strip()
-        block.text = "The notebook measures what this chapter claims: "
+        block.text = "The notebook measures what this topic claims: "
         link = element(block, "a", text="read it with its results")
         link.set("href", f"../notebooks/{topic}.ipynb")
         link.tail = ", "
@@ -216,7 +216,7 @@ class Titles(Preprocessor):
 
 
 class Jumps(Treeprocessor):
-    """Under a chapter's heading: jumps, and what it was checked with."""
+    """Under a topic's heading: jumps, and what it was checked with."""
 
     def run(self, root):
         ids = {heading.get("id") for heading in root.iter("h2")}
@@ -239,7 +239,7 @@ class Jumps(Treeprocessor):
 
 
 class Numbers(Treeprocessor):
-    """Before a chapter's sources: every recorded number of the page and how it was got,
+    """Before a topic's sources: every recorded number of the page and how it was got,
     for those who cannot hover, and on paper."""
 
     def run(self, root):
@@ -248,7 +248,7 @@ class Numbers(Treeprocessor):
         last = next((c for c in children if c.get("id") == "sources"), None)
         if top is None or last is None or not (topic := _topic(top)):
             return
-        keys = [key for _, key in tree().chapters[topic].measured]
+        keys = [key for _, key in tree().topics[topic].measured]
         entries = [tree().evidence[key] for key in dict.fromkeys(keys)]
         if not entries:
             return
@@ -322,12 +322,12 @@ def _claim(name: str, heard: str) -> pages.Claim | None:
 
 
 def _topic(top: etree.Element) -> str:
-    """The chapter with this heading."""
+    """The topic with this heading."""
     own = [top.text or ""]
     for child in top:
         if "headerlink" not in child.get("class", ""):
             own += [*child.itertext(), child.tail or ""]
-    for topic, page in tree().chapters.items():
+    for topic, page in tree().topics.items():
         if "".join(own).strip() == pages.question(page):
             return topic
     return ""

@@ -9,7 +9,7 @@ _PLAIN_TOKEN = re.compile(r'<span class="(?:w|n|nx|nb|p|o)">([^<]*)</span>')
 
 def fewer_elements(html: str) -> str:
     """A page without the elements around the tokens of code that have no colour of
-    their own: white space, names, punctuation, operators. They are most of a chapter's
+    their own: white space, names, punctuation, operators. They are most of a topic's
     elements, and a phone lays all of them out before a reader can scroll."""
     return _PLAIN_TOKEN.sub(r"\1", html)
 

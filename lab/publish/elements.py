@@ -98,7 +98,7 @@ def add_test(parent, repo: str, sentence: str, path: str, line: int) -> None:
 
 
 def evidence_of(topic: str) -> list[dict]:
-    """Everything recorded for a chapter."""
+    """Everything recorded for a topic."""
     found = tree().evidence.items()
     return [entry for key, entry in found if key.startswith(f"{topic}/")]
 

@@ -1,15 +1,15 @@
 """The blocks that look at the whole guide.
 
-/// questions                 each chapter's question and its state
+/// questions                 each topic's question and its state
 ///
 
-/// ledger                    every claim of all chapters
+/// ledger                    every claim of all topics
 ///
 
 /// errata                    the claims whose source can be looked up
 ///
 
-/// answers                   each chapter's question and its thirty seconds
+/// answers                   each topic's question and its thirty seconds
 ///
 
 /// versions                  what `make versions` found: claims that fail with other
@@ -47,7 +47,7 @@ _LINK = re.compile(r"\]\((?![a-z]+:)([^)]*)\)")
 
 
 class Questions(Block):
-    """The chapters' questions, in the order of the navigation."""
+    """The topics' questions, in the order of the navigation."""
 
     NAME = "questions"
 
@@ -55,7 +55,7 @@ class Questions(Block):
         return element(parent, "ol", "pn-questions", **{"data-search-exclude": ""})
 
     def on_end(self, block):
-        for topic, page in tree().chapters.items():
+        for topic, page in tree().topics.items():
             item = element(block, "li", "pn-draft" if page.draft else "")
             link = element(item, "a", "pn-question", href=f"chapters/{topic}.md")
             link.text = pages.question(page)
@@ -78,7 +78,7 @@ class Ledger(Block):
     def _counts(self, block):
         table = element(block, "table", "pn-counts")
         head = element(element(table, "thead"), "tr")
-        for title in ("Chapter", *pages.VERDICTS, "claims"):
+        for title in ("Topic", *pages.VERDICTS, "claims"):
             element(head, "th", text=title, scope="col")
         body = element(table, "tbody")
         total: Counter = Counter()
@@ -173,14 +173,14 @@ class Errata(Block):
         found[0].tail = " "
         element(found, "span", text=_from_root(pages.finding(claim), claim.topic))
         proof = element(section, "p", "pn-note")
-        link = element(proof, "a", text=pages.title(tree().chapters[claim.topic]))
+        link = element(proof, "a", text=pages.title(tree().topics[claim.topic]))
         link.set("href", _place(claim))
         listed = element(section, "ul", "pn-proofs")
         add_proofs(listed, claim, self.config["repo_url"])
 
 
 class Answers(Block):
-    """Each chapter's question with what one would say aloud."""
+    """Each topic's question with what one would say aloud."""
 
     NAME = "answers"
 
@@ -313,7 +313,7 @@ class Differs(Block):
                 if path == file and place in tree().proofs[key]:
                     line = element(item, "span", text=" in: ")
                     add_test(line, self.config["repo_url"], sentence, file, place[1])
-        link = element(element(proofs, "li"), "a", text="the claim in its chapter")
+        link = element(element(proofs, "li"), "a", text="the claim in its topic")
         link.set("href", _place(claim))
 
 
@@ -321,7 +321,7 @@ _MEANS = {"answer": "answer differs", "proof": "proof cannot run"}
 
 
 def _claims() -> dict[str, pages.Claim]:
-    """Every claim by its key, in the order of the chapters."""
+    """Every claim by its key, in the order of the topics."""
     found = tree().whole.values()
     return {claim.key: claim for page in found for claim in page.claims}
 
@@ -365,10 +365,10 @@ def _place(claim: pages.Claim) -> str:
 
 
 def _from_root(text: str, topic: str) -> str:
-    """A chapter's Markdown with its links as docs/ledger.md has to write them."""
+    """A topic's Markdown with its links as docs/ledger.md has to write them."""
 
     def link(found: re.Match) -> str:
         target = f"{topic}.md{found[1]}" if found[1].startswith("#") else found[1]
-        return f"]({posixpath.normpath(posixpath.join('chapters', target))})"
+        return f"]({posixpath.normpath(posixpath.join('topics', target))})"
 
     return _LINK.sub(link, text)

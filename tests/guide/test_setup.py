@@ -105,9 +105,9 @@ def test_a_second_set_up_does_nothing():
         (("notebook",), "say which one: make notebook TOPIC="),
         (
             ("notebook", "TOPIC=even-loop"),
-            "topic 'even-loop': no such chapter — event-loop",
+            "topic 'even-loop': no such topic — event-loop",
         ),
-        (("test", "TOPIC=even-loop"), "topic 'even-loop': no such chapter — event-loop"),
+        (("test", "TOPIC=even-loop"), "topic 'even-loop': no such topic — event-loop"),
     ],
 )
 def test_a_wrong_argument_is_answered_in_one_line(args, message):

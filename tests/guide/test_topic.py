@@ -30,7 +30,7 @@ def state(folder: Path) -> dict[str, str]:
 
 def test_a_topic_that_is_started_passes_everything_and_hears_what_it_lacks(copy):
     before = state(copy)
-    done = python(copy, "-m", "lab", "chapter", TOPIC, "--title", "Money, exactly")
+    done = python(copy, "-m", "lab", "topic", TOPIC, "--title", "Money, exactly")
     assert done.returncode == 0, done.stdout
     after = state(copy)
     changed = {path for path in before if before[path] != after[path]}
@@ -88,7 +88,7 @@ def test_a_topic_that_is_started_passes_everything_and_hears_what_it_lacks(copy)
 )
 def test_a_chapter_that_cannot_be_started_writes_nothing(clone, topic, title, message):
     before = state(clone)
-    with pytest.raises(topics.ChapterError, match=message):
+    with pytest.raises(topics.TopicError, match=message):
         topics.start(topic, title, clone)
     assert state(clone) == before
 
@@ -96,7 +96,7 @@ def test_a_chapter_that_cannot_be_started_writes_nothing(clone, topic, title, me
 def test_a_left_over_of_a_chapter_is_not_overwritten(clone):
     (clone / "snippets" / TOPIC).mkdir()
     before = state(clone)
-    with pytest.raises(topics.ChapterError, match=f"there is already snippets/{TOPIC} "):
+    with pytest.raises(topics.TopicError, match=f"there is already snippets/{TOPIC} "):
         topics.start(TOPIC, root=clone)
     assert state(clone) == before
 
@@ -131,5 +131,5 @@ def test_an_entry_goes_to_the_end_of_its_list_and_nothing_else_changes():
     "text", ["nav: [{Chapters: [{One: one.md}]}]\n", "nav:\n  - One: one.md\n", ""]
 )
 def test_a_navigation_that_cannot_be_edited_as_text_is_named(text):
-    with pytest.raises(topics.ChapterError, match="no list '- Chapters:' to add to"):
+    with pytest.raises(topics.TopicError, match="no list '- Chapters:' to add to"):
         topics.with_entry(text, "Chapters", "Three", "chapters/three.md")

@@ -53,7 +53,7 @@ def claims(tree: Tree) -> Iterator[Problem]:
             if claim.source and claim.options.get("verdict") == "right":
                 yield Problem(
                     "claim-form", place, "a source that is right is no erratum",
-                    "list it under the chapter's sources instead",
+                    "list it under the topic's sources instead",
                 )  # fmt: skip
             if not claim.body.strip():
                 yield Problem(

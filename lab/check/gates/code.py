@@ -95,11 +95,11 @@ def exercises(tree: Tree) -> Iterator[Problem]:
                 "exercise", checks, "no check is marked fails_at_start",
                 "mark what the start must fail: `@pytest.mark.fails_at_start`",
             )  # fmt: skip
-        page = tree.chapters.get(topic)
+        page = tree.topics.get(topic)
         text = tree.files[page.path] if page else ""
         if f"E={key}" not in text:
             yield Problem(
-                "exercise", folder, "the chapter does not name it",
+                "exercise", folder, "the topic does not name it",
                 f"write `make exercise E={key}` under '## Practise'",
             )  # fmt: skip
     for page in tree.pages.values():

@@ -23,15 +23,15 @@ SKELETON = (
     "Practise",
     "Sources",
 )
-# what a chapter has when it is whole
+# what a topic has when it is whole
 CLAIMS, FIGURES, PAIRS, FOLLOW_UPS = 7, 4, 2, 10  # at least
 WORDS = 2200  # of open text, at most
 ALOUD = range(40, 96)  # words of a thirty-second answer
 
 
 def skeleton(tree: Tree) -> Iterator[Problem]:
-    """A chapter has all headings, in their order, and one question above them."""
-    for page in tree.chapters.values():
+    """A topic has all headings, in their order, and one question above them."""
+    for page in tree.topics.values():
         have = [text for _, level, text, _ in page.headings if level == 2]
         for heading in SKELETON:
             if heading not in have:
@@ -39,19 +39,19 @@ def skeleton(tree: Tree) -> Iterator[Problem]:
                     "skeleton",
                     f"{page.path}:1",
                     f"no heading '## {heading}'",
-                    "a chapter has all of: " + " · ".join(SKELETON),
+                    "a topic has all of: " + " · ".join(SKELETON),
                 )
         known = [text for text in have if text in SKELETON]
         if known != sorted(known, key=SKELETON.index):
             yield Problem(
                 "skeleton",
                 f"{page.path}:1",
-                "the chapter's headings are out of order",
+                "the topic's headings are out of order",
                 "the order is: " + " · ".join(SKELETON),
             )
         if sum(level == 1 for _, level, _, _ in page.headings) != 1:
             yield Problem(
-                "skeleton", f"{page.path}:1", "a chapter has one `# ` heading",
+                "skeleton", f"{page.path}:1", "a topic has one `# ` heading",
                 "put its interview question there",
             )  # fmt: skip
 
@@ -65,7 +65,7 @@ def bijection(tree: Tree) -> Iterator[Problem]:
         "test": lambda slug: f"tests/topics/{slug}/test_….py",
     }
     have = {
-        "page": set(tree.chapters),
+        "page": set(tree.topics),
         "snippets": {name.split("/")[0] for name in tree.snippets},
         "notebook": {Path(p).stem for p in tree.under("notebooks/", ".ipynb")},
         "test": {
@@ -87,12 +87,12 @@ def bijection(tree: Tree) -> Iterator[Problem]:
 
 
 def incomplete(tree: Tree, topic: str) -> list[Problem]:
-    """What the chapter still lacks, as CHAPTER.md counts.
+    """What the topic still lacks, as CHAPTER.md counts.
 
-    Not part of `check`: a chapter that is being written passes the gates long
+    Not part of `check`: a topic that is being written passes the gates long
     before it is whole. `python -m lab test` asks for both.
     """
-    page = tree.chapters[topic]
+    page = tree.topics[topic]
     found = [
         problem
         for gate in (

@@ -1,5 +1,5 @@
 // A reverse proxy for tests and notebooks where nginx is not installed; the
-// contract is that of lab.services.proxy. No chapter shows it: use nginx.
+// contract is that of lab.services.proxy. No topic shows it: use nginx.
 // node proxy.mjs '{"port": 20001, "upstreams": ["http://127.0.0.1:3000"], …}'
 import { Agent, createServer, request } from 'node:http';
 import { pipeline } from 'node:stream';

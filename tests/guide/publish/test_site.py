@@ -359,7 +359,7 @@ def test_a_changelog_without_dates_is_answered():
 
 
 def test_edit_and_binder_links_name_the_repository(published):
-    for topic in TREE.chapters:
+    for topic in TREE.topics:
         book = (published / f"notebooks/{topic}/index.html").read_text("utf-8")
         chapter = (published / f"chapters/{topic}/index.html").read_text("utf-8")
         assert f'href="{REPO}/edit/main/docs/chapters/{topic}.md"' in chapter
@@ -413,7 +413,7 @@ def test_search_finds_claims_and_follow_ups_and_no_notebook(open_page):
 
 
 def test_claims_and_follow_ups_have_links_of_their_own(published):
-    for topic, page in TREE.chapters.items():
+    for topic, page in TREE.topics.items():
         text = (published / f"chapters/{topic}/index.html").read_text("utf-8")
         names = [f"claim-{claim.options['id']}" for claim in page.claims]
         names += [fold.id for fold in page.details if fold.id]
@@ -593,7 +593,7 @@ def test_an_unknown_address_says_where_to_go(open_page):
 
 @pytest.mark.parametrize("kind", ["chapters", "notebooks"])
 def test_figures_say_what_they_show(published, kind):
-    for topic in TREE.chapters:
+    for topic in TREE.topics:
         text = (published / kind / topic / "index.html").read_text("utf-8")
         figures = re.findall(r"<svg[^>]*\bpn-figure\b[^>]*>", text)
         assert len(figures) >= 2 and text.count("<text") > 20, (
@@ -631,10 +631,10 @@ def test_home_says_what_is_written_and_what_is_not(published):
     text = paths(published)[""]
     questions = re.findall(r'class="pn-question"[^>]*>(.*?)<', text)
     assert questions == [
-        html.escape(pages.question(page)) for page in TREE.chapters.values()
+        html.escape(pages.question(page)) for page in TREE.topics.values()
     ]
     assert len(re.findall(r"\d+ claims tried: ", text)) == len(TREE.whole) > 0
-    drafts = len(TREE.chapters) - len(TREE.whole)
+    drafts = len(TREE.topics) - len(TREE.whole)
     assert text.count("being written") == drafts
 
 

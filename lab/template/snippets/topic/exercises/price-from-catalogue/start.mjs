@@ -1,4 +1,4 @@
-// TODO runs, and fails the checks for the reason that the chapter teaches.
+// TODO runs, and fails the checks for the reason that the topic teaches.
 import express from 'express';
 
 const CATALOGUE = new Map([
