@@ -369,6 +369,6 @@ def _from_root(text: str, topic: str) -> str:
 
     def link(found: re.Match) -> str:
         target = f"{topic}.md{found[1]}" if found[1].startswith("#") else found[1]
-        return f"]({posixpath.normpath(posixpath.join('topics', target))})"
+        return f"]({posixpath.normpath(posixpath.join('chapters', target))})"
 
     return _LINK.sub(link, text)
