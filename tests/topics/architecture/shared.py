@@ -13,7 +13,7 @@ TEA, POT = {"sku": "tea", "quantity": 1}, {"sku": "pot", "quantity": 1}
 
 
 class Database:
-    """A database of one test: `url`, and `sql(statement)` as lab.services has it."""
+    """A database of one test: `url`, and `sql(statement)` as lab.run.services has it."""
 
     def __init__(self, server) -> None:
         self.name = f"shop_{secrets.token_hex(4)}"

@@ -1,12 +1,12 @@
-"""Input that is named by the boundary, or written to the database as it came."""
+"""What a client says: named and bounded, or written to the database as it came."""
+
+import json
 
 import pytest
 
 from lab.run import node
 
-from .shared import TOPIC
-
-# --- a leak, a boundary, two writers --------------------------------------------------
+from .shared import TEA, TOPIC, many, place
 
 
 @pytest.mark.claim("architecture/layers-keep-input-out")
@@ -34,3 +34,38 @@ def test_the_hardened_registration_takes_a_customer_once_and_nothing_else():
         assert "body-parser" not in broken.text  # no stack trace
         large = client.post("/customers", json={**ann, "more": "x" * 20_000})
         assert large.status_code == 413
+
+
+BORDERS = {
+    "a thousand": ({"items": [many("tea", 1000)]}, "#/items/0/quantity"),
+    "half a piece": ({"items": [many("tea", 0.5)]}, "#/items/0/quantity"),
+    "text for a number": ({"items": [many("tea", "1")]}, "#/items/0/quantity"),
+    "no name": ({"items": [many("tea; --", 1)]}, "#/items/0/sku"),
+    "nothing": ({"items": []}, "#/items"),
+    "fifty-one": ({"items": [TEA] * 51}, "#/items"),
+    "half a character": ({"items": [TEA], "note": "\ud800"}, "#/note"),
+    "the end of a text": ({"items": [TEA], "note": "a\x00b"}, "#/note"),
+    "a long note": ({"items": [TEA], "note": "x" * 501}, "#/note"),
+}
+
+
+def test_what_is_no_order_is_refused_with_its_place(shop):
+    """Also what a database could not store as it is: a lone surrogate, or a NUL."""
+    json_ = {"Content-Type": "application/json"}
+    with shop("layered/app.mjs") as client:
+        for kind, (order, pointer) in BORDERS.items():
+            answer = client.post("/orders", content=json.dumps(order), headers=json_)
+            assert answer.status_code == 422, kind
+            found = [error["pointer"] for error in answer.json()["errors"]]
+            assert found == [pointer], kind
+        most = {"items": [TEA] * 20, "note": "x" * 500}
+        assert client.post("/orders", json=most).status_code == 201
+
+
+def test_an_order_with_many_errors_gets_twenty_of_them(shop):
+    with shop("layered/app.mjs") as client:
+        refused = place(client, *([many("no such thing", 0)] * 50), note=7)
+        errors = refused.json()["errors"]
+        assert len(errors) == 20
+        assert errors[0]["pointer"] == "#/note"
+        assert errors[-1]["pointer"] == "#/items/9/sku"

@@ -141,41 +141,6 @@ def test_an_error_cannot_choose_a_status_that_is_no_error(name, shop):
         assert large.status_code == 413  # what the parser says is the client's
 
 
-BORDERS = {
-    "a thousand": ({"items": [many("tea", 1000)]}, "#/items/0/quantity"),
-    "half a piece": ({"items": [many("tea", 0.5)]}, "#/items/0/quantity"),
-    "text for a number": ({"items": [many("tea", "1")]}, "#/items/0/quantity"),
-    "no name": ({"items": [many("tea; --", 1)]}, "#/items/0/sku"),
-    "nothing": ({"items": []}, "#/items"),
-    "fifty-one": ({"items": [TEA] * 51}, "#/items"),
-    "half a character": ({"items": [TEA], "note": "\ud800"}, "#/note"),
-    "the end of a text": ({"items": [TEA], "note": "a\x00b"}, "#/note"),
-    "a long note": ({"items": [TEA], "note": "x" * 501}, "#/note"),
-}
-
-
-def test_what_is_no_order_is_refused_with_its_place(shop):
-    """Also what a database could not store as it is: a lone surrogate, or a NUL."""
-    json_ = {"Content-Type": "application/json"}
-    with shop("layered/app.mjs") as client:
-        for kind, (order, pointer) in BORDERS.items():
-            answer = client.post("/orders", content=json.dumps(order), headers=json_)
-            assert answer.status_code == 422, kind
-            found = [error["pointer"] for error in answer.json()["errors"]]
-            assert found == [pointer], kind
-        most = {"items": [TEA] * 20, "note": "x" * 500}
-        assert client.post("/orders", json=most).status_code == 201
-
-
-def test_an_order_with_many_errors_gets_twenty_of_them(shop):
-    with shop("layered/app.mjs") as client:
-        refused = place(client, *([many("no such thing", 0)] * 50), note=7)
-        errors = refused.json()["errors"]
-        assert len(errors) == 20
-        assert errors[0]["pointer"] == "#/note"
-        assert errors[-1]["pointer"] == "#/items/9/sku"
-
-
 @pytest.mark.parametrize(
     "folder", ["onefile/app.mjs:createApp", "mvc/models.mjs:createModels"]
     + ["layered/sqlite.mjs:sqliteStore"],
@@ -328,6 +293,7 @@ def test_the_same_behaviour_takes_more_lines_the_more_it_is_divided():
 
 
 # --- rules for imports ----------------------------------------------------------------
+
 
 CRUISER = node.SNIPPETS / "node_modules/dependency-cruiser/bin/dependency-cruiser.mjs"
 

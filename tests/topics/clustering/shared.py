@@ -158,3 +158,7 @@ def answer(client: socket.socket) -> tuple[int, str | None, bytes]:
     response = http.client.HTTPResponse(client)
     response.begin()
     return response.status, response.getheader("connection"), response.read()
+
+
+def worker_of(client) -> int:
+    return client.get("/health").json()["worker"]

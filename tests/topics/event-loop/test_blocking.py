@@ -347,3 +347,17 @@ def test_a_report_that_fails_is_an_error_and_not_called_late(with_deps, tmp_path
     with node.serve(module) as server, server.client() as client:
         assert client.get("/report").status_code == 500
         assert client.get("/health").status_code == 200
+
+
+def test_parsing_is_measured_for_each_size_that_is_asked_for():
+    lines = [line.split() for line in node.lines("event-loop/parse.mjs", "1", "2")]
+    assert [size for size, _ in lines] == ["1", "2"]
+    assert all(float(milliseconds) > 0 for _, milliseconds in lines)
+
+
+def test_a_buffer_is_copied_moved_or_shared():
+    assert node.lines("event-loop/transfer.mjs") == [
+        "copied: the sender still has 1024 bytes",
+        "transferred: the sender has 0 bytes",
+        "shared: the sender sees 7",
+    ]

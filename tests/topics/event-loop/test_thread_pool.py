@@ -144,3 +144,23 @@ def test_the_threads_of_the_pool_are_started_at_its_first_use(tmp_path):
 def test_a_process_that_runs_one_line_of_javascript_has_several_threads():
     with node.serve("event-loop/login.mjs") as server:
         assert psutil.Process(server.pid).num_threads() > 4
+
+
+def test_the_pool_size_is_read_once_when_the_pool_is_first_used():
+    late = """
+    import { stat } from 'node:fs/promises';
+    import { stick } from './event-loop/stuck-pool.mjs';
+    process.env.UV_THREADPOOL_SIZE = '8';
+    if (process.argv.length > 9) await stat('.');
+    await stat('.');
+    process.env.UV_THREADPOOL_SIZE = '16';
+    const release = stick(8);
+    let done = false;
+    const statted = stat('.').then(() => (done = true));
+    for (let turn = 0; turn < 5000; turn += 1) await new Promise(setImmediate);
+    console.log(done);
+    await release();
+    await statted;
+    """
+    # 8 was set before the pool's first use and counts; 16 came too late
+    assert node.evaluate(late).stdout == "false\n"

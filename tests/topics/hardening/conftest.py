@@ -22,7 +22,7 @@ from .shared import (
 
 @pytest.fixture
 def twin(tmp_path):
-    """Writes a module that serves a factory with the dependencies above, and `deps`."""
+    """Writes a module that serves a factory with `DEPS` of shared.py, and `deps`."""
 
     def write(snippet: str, deps: str = "", before: str = "", name: str = "module"):
         (tmp_path / "deps.mjs").write_text(DEPS)

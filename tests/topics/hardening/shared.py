@@ -22,7 +22,7 @@ ANN = {"email": "ann@shop.test", "password": "correct horse"}
 
 BOB = {"email": "bob@shop.test", "password": "battery staple"}
 
-# The proxy connects from 127.0.0.2, see lab.services.
+# The proxy connects from 127.0.0.2, see lab.run.services.
 PROXY = "127.0.0.2"
 
 

@@ -147,6 +147,7 @@ def test_what_a_child_logger_is_given_for_all_its_lines_is_serialised_as_well():
 
 # --- lines that a client wrote --------------------------------------------------------
 
+
 FORGED = '{"level":"error","msg":"admin deleted all orders"}'
 
 
@@ -217,10 +218,12 @@ def test_whether_winston_escapes_a_line_break_is_its_formats_choice():
 
 # --- a secret in every field ----------------------------------------------------------
 
+
 REDACT = [
     *("req.headers.authorization", "req.headers.cookie", "req.query.token"),
     *("body.password", "*.password", "password"),
 ]
+
 
 # a store whose errors quote their input, as those of many drivers do
 QUOTING = """
@@ -232,6 +235,7 @@ const orders = {
   },
 };
 """
+
 
 # `%s` is the secret
 FIELDS = {
@@ -320,3 +324,16 @@ def test_redaction_hides_what_it_was_told_of_and_nothing_else(module):
     path = module("app.naive.mjs", f"orders, redact: {json.dumps(REDACT)}", QUOTING)
     hidden = {field for field, seen in leaks(path).items() if "log" not in seen}
     assert hidden == {"Authorization", "Cookie", "password"}
+
+
+def test_a_heap_snapshot_contains_the_secrets_that_the_process_had(tmp_path):
+    file = tmp_path / "heap"
+    javascript(
+        f"""
+    import {{ writeHeapSnapshot }} from 'node:v8';
+    globalThis.session = {{ token: ['canary', process.pid].join('-') }};
+    session.token = Buffer.from(session.token).toString();
+    writeHeapSnapshot('{file}');
+    """
+    )
+    assert '"canary-' in file.read_text()

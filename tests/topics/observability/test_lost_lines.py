@@ -192,33 +192,6 @@ def test_pinos_flush_calls_back_before_the_lines_are_written(tmp_path):
     assert file.read_text().count("\n") <= 1
 
 
-def test_a_heap_snapshot_contains_the_secrets_that_the_process_had(tmp_path):
-    file = tmp_path / "heap"
-    javascript(
-        f"""
-    import {{ writeHeapSnapshot }} from 'node:v8';
-    globalThis.session = {{ token: ['canary', process.pid].join('-') }};
-    session.token = Buffer.from(session.token).toString();
-    writeHeapSnapshot('{file}');
-    """
-    )
-    assert '"canary-' in file.read_text()
-
-
-def test_a_callback_in_a_queue_of_ones_own_has_another_requests_context():
-    seen = lines_of(
-        """
-    import { AsyncResource } from 'node:async_hooks';
-    import { inLogs, traced } from './observability/context.mjs';
-    const queue = [];
-    const say = () => console.log('trace' in inLogs());
-    traced({ headers: {} }, {}, () => queue.push(say, AsyncResource.bind(say)));
-    for (const callback of queue) callback();
-    """
-    )
-    assert seen == ["false", "true"]
-
-
 def test_a_service_that_cannot_flush_ends_after_its_patience():
     done = node.evaluate(
         """

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,14 +12,15 @@ import threading
 from pathlib import Path
 
 import check_jsonschema
+import httpx
 import jsonschema
 import pytest
 import yaml
 
 from lab import SNIPPETS
-from lab.run import node, process
+from lab.run import node, process, services
 
-from .shared import HERE, metrics_url, two_ports
+from .shared import HERE, expression, metrics_url, promtool, two_ports
 
 # --- Prometheus and Grafana ---------------------------------------------------------
 
@@ -167,3 +169,63 @@ def test_the_container_tells_node_that_it_ends_and_not_the_shell_before_it(tmp_p
             assert child.wait(10) == 0  # by itself, after its handler
         finally:
             process.end(child, token, grace=0)
+
+
+# --- rules --------------------------------------------------------------------------
+
+
+def test_the_rules_are_rules_and_each_alert_fires_and_is_silent_when_it_must():
+    assert "SUCCESS: 9 rules found" in promtool("check", "rules", "rules.yml")
+    promtool("check", "config", "--syntax-only", "prometheus.yml")
+    assert "SUCCESS" in promtool("test", "rules", "rules.test.yml")
+    rules = yaml.safe_load((HERE / "rules.yml").read_text())
+    alerts = {r["alert"] for g in rules["groups"] for r in g["rules"] if "alert" in r}
+    checks = yaml.safe_load((HERE / "rules.test.yml").read_text())["tests"]
+    asked = [
+        (one["alertname"], bool(one["exp_alerts"]))
+        for test in checks
+        for one in test["alert_rule_test"]
+    ]
+    assert {name for name, fires in asked if fires} == alerts
+    assert {name for name, fires in asked if not fires} == alerts
+
+
+@pytest.mark.claim("observability/check-rules-is-a-test")
+def test_a_ratio_that_is_always_one_passes_the_check_and_fails_the_test(tmp_path):
+    assert "SUCCESS" in promtool("check", "rules", "rules.naive.yml")
+    shutil.copy(HERE / "rules.naive.yml", tmp_path / "rules.yml")
+    test = yaml.safe_load((HERE / "rules.test.yml").read_text())
+    [quiet] = [t for t in test["tests"] if t["name"] == "one in a hundred fails"]
+    quiet["alert_rule_test"] = [
+        one for one in quiet["alert_rule_test"] if one["alertname"] == "ManyErrors"
+    ]
+    test["tests"] = [quiet]
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    said = promtool("test", "rules", tmp_path / "test.yml", code=1)
+    assert "FAILED" in said and "ManyErrors" in said
+
+
+def test_the_first_error_of_a_kind_is_no_increase_unless_the_series_was_there(tmp_path):
+    # the third minute brings the first failure, seen as a series that is 1
+    born = expression({"e": "_ _ _ 1 1 1"}, "sum(increase(e[5m]))", 5, tmp_path)
+    there = expression({"e": "0 0 0 1 1 1"}, "sum(increase(e[5m]))", 5, tmp_path)
+    assert (born, there) == (0, 1)
+
+
+def test_the_metrics_of_the_guide_pass_promtool_and_prom_clients_defaults_do_not():
+    if why := services.missing("prometheus"):
+        pytest.skip(why)
+    with two_ports() as server, server.client() as c:
+        c.get("/orders/ord_1")
+        page = httpx.get(metrics_url(server)).text
+    own = [
+        line for line in page.splitlines(keepends=True)
+        if re.match(r"(# \w+ )?(http_|nodejs_eventloop_active)", line)
+    ]  # fmt: skip
+    for text, code in (("".join(own), 0), (page, 3)):
+        done = subprocess.run(
+            ["promtool", "check", "metrics"], input=text,
+            capture_output=True, text=True, check=False, timeout=30,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        assert ("process_cpu" in done.stderr or "nodejs_" in done.stderr) is (code == 3)

@@ -139,3 +139,17 @@ def test_two_requests_at_once_share_an_id_that_is_kept_in_a_variable(
             assert [a.status_code for a in pool.map(place, ids)] == [201, 201]
         lines = logged(server, 2, "order kept")
     assert sum(line["trace"] == ids[line["note"]] for line in lines) == right
+
+
+def test_a_callback_in_a_queue_of_ones_own_has_another_requests_context():
+    seen = lines_of(
+        """
+    import { AsyncResource } from 'node:async_hooks';
+    import { inLogs, traced } from './observability/context.mjs';
+    const queue = [];
+    const say = () => console.log('trace' in inLogs());
+    traced({ headers: {} }, {}, () => queue.push(say, AsyncResource.bind(say)));
+    for (const callback of queue) callback();
+    """
+    )
+    assert seen == ["false", "true"]

@@ -8,9 +8,7 @@ from lab.run import load, node
 
 TOPIC = "rate-limiting"
 
-ANN = {"email": "ann@shop.test", "password": "correct horse"}
-
-# The proxy connects from 127.0.0.2, see lab.services: clients must not.
+# The proxy connects from 127.0.0.2, see lab.run.services: clients must not.
 ATTACKER, OTHER, PROXY = "127.0.0.3", "127.0.0.4", "127.0.0.2"
 
 
@@ -39,16 +37,6 @@ def workers(**env: str):
     return node.serve(f"{TOPIC}/workers.mjs", env=env, grace=10)
 
 
-USERS = """
-import { scryptSync } from 'node:crypto';
-const [salt, options] = [Buffer.alloc(16, 7), { N: 1024, r: 8, p: 1 }];
-const user = (password) => ({ salt, hash: scryptSync(password, salt, 32, options) });
-const users = new Map([
-  ['ann@shop.test', user('correct horse')],
-  ['bob@shop.test', user('battery staple')],
-]);
-"""
-
 CONNECTED = """
 import { connect } from './rate-limiting/connect.mjs';
 const lines = [];
@@ -61,3 +49,10 @@ const said = (error) => error.message;
 def connected(redis, text: str) -> list[str]:
     start = CONNECTED % json.dumps([redis.url, redis.pid])
     return node.evaluate(start + text).stdout.splitlines()
+
+
+STORE = """
+import { stores } from './rate-limiting/shared.mjs';
+const stop = new AbortController();
+const store = (await stores({ url, logger, signal: stop.signal }))('api');
+"""

@@ -1,18 +1,34 @@
-"""Guessing passwords: by address, by account, spread out."""
+"""Guessing passwords: by address, by account, spread out; and what the time tells."""
 
 import contextlib
 import json
+import statistics
+from pathlib import Path
 
 import httpx
 import pytest
 
+from lab.record import evidence
 from lab.run import node
 
-from .shared import ANN, ATTACKER, TOPIC, USERS, client
+from .shared import ATTACKER, TOPIC, client
 
+SOURCE = node.label(Path(__file__))
+
+ANN = {"email": "ann@shop.test", "password": "correct horse"}
 BOB = {"email": "bob@shop.test", "password": "battery staple"}
 
 WRONG = {**ANN, "password": "wrong horse"}
+
+USERS = """
+import { scryptSync } from 'node:crypto';
+const [salt, options] = [Buffer.alloc(16, 7), { N: 1024, r: 8, p: 1 }];
+const user = (password) => ({ salt, hash: scryptSync(password, salt, 32, options) });
+const users = new Map([
+  ['ann@shop.test', user('correct horse')],
+  ['bob@shop.test', user('battery staple')],
+]);
+"""
 
 
 @pytest.fixture
@@ -316,3 +332,37 @@ def test_a_failed_login_that_redirects_is_not_counted_as_failed(tmp_path):
     with node.serve(path) as server, client(server.url) as c:
         assert [c.post("/form").status_code for _ in range(50)] == [302] * 50
         assert [c.post("/json").status_code for _ in range(6)] == [401] * 5 + [429]
+
+
+@pytest.mark.timing
+def test_the_time_of_an_answer_tells_the_naive_logins_accounts(module):
+    """Ratio of the median time for a known and for an unknown account."""
+    users = USERS.replace("N: 1024", "N: 2 ** 14")
+    for snippet, name, bounds in (
+        ("login.naive.mjs", "enumeration-naive", {"above": 4}),
+        ("login.mjs", "enumeration-hardened", {"above": 0.4, "below": 2.5}),
+    ):
+        deps = "users, N: 2 ** 14, max: Infinity"
+        path = module(snippet, deps, users, name)
+        ratios = []
+        for _ in range(3):
+            took = {ANN["email"]: [], "nobody": []}
+            with node.serve(path) as server, server.client() as c:
+                for n in range(4):
+                    for email, times in took.items():
+                        body = {"email": email, "password": "wrong horse"}
+                        answer = c.post("/login", json=body)
+                        assert answer.status_code == 401
+                        if n:  # the first pays for the route's start-up
+                            times.append(answer.elapsed.total_seconds())
+            known, unknown = map(statistics.median, took.values())
+            ratios.append(known / unknown)
+        evidence.hold(
+            f"{TOPIC}/{name}",
+            ratios,
+            "×",
+            "time of a failed login, account known against unknown, "
+            + snippet.removesuffix(".mjs"),
+            source=SOURCE,
+            **bounds,
+        )

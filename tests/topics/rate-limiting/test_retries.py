@@ -1,18 +1,9 @@
 """Being refused: who comes back when, and with what."""
 
-import statistics
-from pathlib import Path
-
-import pytest
-
-from lab.record import evidence
 from lab.run import node
 
-from .shared import ANN, TOPIC, USERS
-
-SOURCE = node.label(Path(__file__))
-
 # --- being refused ------------------------------------------------------------------
+
 
 RETRY = """
 import { fetchPatiently } from './rate-limiting/retry.mjs';
@@ -164,37 +155,3 @@ def test_a_broken_body_is_no_reason_to_give_up_and_an_abort_is():
     """
     )
     assert seen == ["200 the answer cancelled,2000,sent", "enough sent"]
-
-
-@pytest.mark.timing
-def test_the_time_of_an_answer_tells_the_naive_logins_accounts(module):
-    """Ratio of the median time for a known and for an unknown account."""
-    users = USERS.replace("N: 1024", "N: 2 ** 14")
-    for snippet, name, bounds in (
-        ("login.naive.mjs", "enumeration-naive", {"above": 4}),
-        ("login.mjs", "enumeration-hardened", {"above": 0.4, "below": 2.5}),
-    ):
-        deps = "users, N: 2 ** 14, max: Infinity"
-        path = module(snippet, deps, users, name)
-        ratios = []
-        for _ in range(3):
-            took = {ANN["email"]: [], "nobody": []}
-            with node.serve(path) as server, server.client() as c:
-                for n in range(4):
-                    for email, times in took.items():
-                        body = {"email": email, "password": "wrong horse"}
-                        answer = c.post("/login", json=body)
-                        assert answer.status_code == 401
-                        if n:  # the first pays for the route's start-up
-                            times.append(answer.elapsed.total_seconds())
-            known, unknown = map(statistics.median, took.values())
-            ratios.append(known / unknown)
-        evidence.hold(
-            f"{TOPIC}/{name}",
-            ratios,
-            "×",
-            "time of a failed login, account known against unknown, "
-            + snippet.removesuffix(".mjs"),
-            source=SOURCE,
-            **bounds,
-        )

@@ -200,3 +200,11 @@ def test_a_merge_patch_said_twice_changes_what_it_changes_once():
         "undefined true",
         "items,note,__proto__",
     ]
+
+
+def test_an_empty_body_is_no_order(api):
+    kind = {"Content-Type": "application/json", "Idempotency-Key": "a-1"}
+    with api() as users:
+        answer = users.ann.post("/orders", headers={**kind, "Content-Length": "0"})
+        problem(answer, 422)
+        assert count(users.ann) == 0

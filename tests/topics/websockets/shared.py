@@ -141,3 +141,11 @@ class Wire:
 
 def online(c: httpx.Client) -> int:
     return int(c.get("/").text)
+
+
+# a check that takes until somebody asks for any page; the answer: how many it let go on
+CHECK = """
+const waiting = [];
+const checked = () => new Promise((resolve) => waiting.push(resolve));
+const pages = (req, res) => res.end(`${waiting.splice(0).map((go) => go()).length}`);
+"""

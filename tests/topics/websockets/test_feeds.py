@@ -134,23 +134,6 @@ def test_a_log_that_cannot_be_read_says_why(redis_server):
     assert seen.startswith("WRONGTYPE")
 
 
-def test_there_are_so_many_tickets_and_no_more():
-    seen = node.evaluate(
-        f"""
-    import {{ createTickets }} from './{TOPIC}/tickets.mjs';
-    let time = 0;
-    const tickets = createTickets({{ ttlMs: 1000, most: 2, now: () => time }});
-    const issue = () => {{
-      try {{ return tickets.issue({{}}).length; }} catch ({{ message }}) {{ return message; }}
-    }};
-    console.log(issue(), issue(), issue());
-    time = 1000;
-    console.log(issue());
-    """
-    ).stdout
-    assert seen.splitlines() == ["43 43 too many tickets", "43"]
-
-
 def test_a_feed_whose_log_fails_ends_the_socket_so_that_it_comes_back():
     seen = node.evaluate(
         f"""

@@ -1,21 +1,16 @@
-"""The handshake: origin, authentication, paths, time."""
+"""The handshake: origin, authentication, paths, time, and when a session ends."""
 
 import base64
-import contextlib
 import hashlib
-import os
-import signal
 import socket
-import struct
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
 
 from lab.run import node, process
 
 from .shared import (
+    CHECK,
     KEY,
     SHOP,
     TOPIC,
@@ -186,107 +181,6 @@ def test_a_check_that_never_answers_is_cut_off_and_holds_no_place(module):
             peer.ping().wait(20)
 
 
-def test_whoever_is_being_checked_when_the_server_leaves_is_told_so(module):
-    path = module(
-        CHECK
-        + attached(
-            "authenticateMs: 60_000, authenticate: () => checked()",
-            server="createServer((req, res) => res.end(`${waiting.length}`))",
-        )
-    )
-    with node.serve(path) as server, server.client() as c, ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(refused, server.url)
-        process.until(lambda: c.get("/").text == "1", what="it is being checked")
-        os.kill(server.pid, signal.SIGTERM)
-        assert opening.result() == 503
-        process.until(lambda: not server.alive(), what="the process ended by itself")
-
-
-def test_a_process_has_so_many_sockets_the_undecided_included(module):
-    path = module(
-        CHECK
-        + attached(
-            "perProcess: 3, perUser: 9,\n"
-            "  authenticate: async (req, url) => {\n"
-            "    if (url.search) await checked();\n"
-            "    return { user: 'ann' }; }",
-            server="createServer((req, res) =>\n"
-            "  req.url === '/go' ? pages(req, res) : res.end(`${waiting.length}`))",
-        )
-    )
-    with node.serve(path) as server, server.client() as c, ThreadPoolExecutor(1) as pool:
-        with client(server.url), client(server.url):
-            opening = pool.submit(client, server.url, "/?slowly")
-            process.until(lambda: c.get("/").text == "1", what="a third is checked")
-            assert refused(server.url) == 503
-            assert c.get("/go").text == "1"
-            with opening.result():
-                assert refused(server.url) == 503
-
-        def again():
-            with contextlib.suppress(InvalidStatus), client(server.url):
-                return True
-
-        process.until(again, what="a place was free again")
-
-
-BAD = {
-    "attach": (
-        *("perUser: NaN", "perUser: '5'", "maxPayload: 0", "heartbeatMs: 2 ** 31"),
-        *("burst: -1", "origins: 'https://shop.test'", "authenticate: undefined"),
-    ),
-    "createTickets": ("ttlMs: '10000'", "most: NaN"),
-    "createFeed": ("batch: '2'", "beatMs: NaN", "most: 0"),
-    "memoryLog": ("keep: '5'", "keep: NaN"),
-    "redisLog": ("keep: '5'", "everyMs: 0", "signal: AbortSignal.abort()"),
-    "follow": ("spreadMs: NaN", "maxMs: '9'", "quietMs: 0", "most: undefined - 1"),
-}
-
-MADE = f"""
-import {{ createServer }} from 'node:http';
-import {{ attach as attachTo }} from './{TOPIC}/attach.mjs';
-import {{ follow }} from './{TOPIC}/client.mjs';
-import {{ createFeed as feed }} from './{TOPIC}/feed.mjs';
-import {{ memoryLog, redisLog as shared }} from './{TOPIC}/log.mjs';
-import {{ createTickets }} from './{TOPIC}/tickets.mjs';
-const attach = (options) => attachTo(createServer(), {{ path: '/',
-  authenticate: () => null, ...options }});
-const createFeed = (options) => feed({{ log: memoryLog(), ...options }});
-const redisLog = (options) => shared({{ url: 'redis://127.0.0.1:1', ...options,
-  logger: {{ error: () => console.log('connects') }} }});
-const bad = async (what, make) => {{
-  try {{ await make(); console.log(what, 'made'); }}
-  catch (error) {{ console.log(what, error.name); }}
-}};
-"""
-
-
-def test_what_is_no_limit_is_an_error_when_the_thing_is_made():
-    """`size >= NaN` is never so, and a text is added to a time as a text."""
-    lines = [
-        f"await bad(`{name} {options}`, () => {name}({{ {options}, url() {{}} }}));"
-        if name == "follow"
-        else f"await bad(`{name} {options}`, () => {name}({{ {options} }}));"
-        for name, many in BAD.items()
-        for options in many
-    ]
-    seen = node.evaluate(MADE + "\n".join(lines)).stdout.splitlines()
-    assert seen == [
-        f"{name} {options} {'AbortError' if 'signal' in options else 'TypeError'}"
-        for name, many in BAD.items()
-        for options in many
-    ]
-
-
-def test_a_limit_that_is_left_undefined_is_the_usual_one(module):
-    path = module(attached("perUser: undefined, maxPayload: undefined"))
-    with node.serve(path) as server, contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(client(server.url)) for _ in range(5)]
-        assert refused(server.url) == 429
-        peers[0].send(b"x" * 65537)
-        assert ended(peers[0])[0] == 1009
-
-
 def test_a_ticket_opens_one_socket_once_and_soon():
     seen = node.evaluate(
         f"""
@@ -312,171 +206,6 @@ def test_a_ticket_opens_one_socket_once_and_soon():
     ]
 
 
-# a check that takes until somebody asks for any page; the answer: how many it let go on
-CHECK = """
-const waiting = [];
-const checked = () => new Promise((resolve) => waiting.push(resolve));
-const pages = (req, res) => res.end(`${waiting.splice(0).map((go) => go()).length}`);
-"""
-
-
-@pytest.mark.claim("websockets/authenticate-first-thing")
-def test_what_a_client_sends_while_its_token_is_checked_is_lost(module):
-    """The usual place for the check is the connection handler."""
-    late = module(
-        CHECK
-        + """
-    import { WebSocketServer } from 'ws';
-    const server = createServer(pages);
-    const wss = new WebSocketServer({ server });
-    wss.on('connection', async (socket) => {
-      socket.on('error', () => {});
-      await checked(); // asks a database
-      socket.on('message', (data) => socket.send(`${data}`));
-    });
-    const stop = () => wss.clients.forEach((socket) => socket.terminate());
-    """,
-        "late",
-    )
-    early = module(
-        CHECK
-        + attached(
-            "authenticate: () => checked().then(() => ({ user: 'ann' })),\n"
-            "  onMessage: (socket, data) => sockets.send(socket, `${data}`)",
-            server="createServer(pages)",
-        ),
-        "early",
-    )
-
-    def passed(c: httpx.Client) -> bool:
-        return c.get("/").text == "1"
-
-    with node.serve(late) as server, server.client() as c:
-        with client(server.url) as peer:
-            peer.send("first")
-            peer.ping().wait(20)  # answered, so the message before it was read
-            process.until(lambda: passed(c), what="the check is through")
-            peer.send("second")
-            assert peer.recv(20) == "second"
-    with node.serve(early) as server, server.client() as c, ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(client, server.url)
-        process.until(lambda: passed(c), what="the check is through")
-        with opening.result() as peer:
-            peer.send("first")
-            assert peer.recv(20) == "first"
-
-
-LISTENS = {
-    "after a check without await": """(socket) => {
-      if (socket.readyState === 1) listen(socket);
-    }""",
-    "before the check": """async (socket) => {
-      const checking = checked();
-      listen(socket, checking);
-      await checking;
-    }""",
-    "while it is paused": """async (socket) => {
-      socket.pause();
-      await checked();
-      listen(socket);
-      socket.resume();
-    }""",
-}
-
-
-@pytest.mark.claim("websockets/authenticate-first-thing")
-@pytest.mark.parametrize("when", LISTENS)
-def test_what_a_client_sends_is_not_lost_by_who_listens_in_time(module, when):
-    path = module(
-        CHECK
-        + f"""
-    import {{ WebSocketServer }} from 'ws';
-    const server = createServer(pages);
-    const wss = new WebSocketServer({{ server }});
-    const listen = (socket, first) => {{
-      socket.on('error', () => {{}});
-      socket.on('message', async (data) => {{ await first; socket.send(`${{data}}`); }});
-    }};
-    wss.on('connection', {LISTENS[when]});
-    const stop = () => wss.clients.forEach((socket) => socket.terminate());
-    """
-    )
-    with node.serve(path) as server, server.client() as c, client(server.url) as peer:
-        peer.send("first")
-        if when == "before the check":
-            peer.ping().wait(20)  # answered, so the message before it was read
-        if "without" not in when:
-            process.until(lambda: c.get("/").text == "1", what="the check is through")
-        assert peer.recv(20) == "first"
-
-
-HANDLING = """
-let [now, most, seen] = [0, 0, ''];
-const handle = async (socket, data) => {
-  most = Math.max(most, (now += 1));
-  await checked();
-  seen += data;
-  now -= 1;
-};
-const report = (req, res) => req.url === '/go' ? pages(req, res)
-  : res.end(`${seen} ${most} ${waiting.length}`);
-"""
-
-
-def test_the_messages_of_a_socket_are_handled_one_after_the_other(module):
-    path = module(
-        CHECK + HANDLING + attached("onMessage: handle", server="createServer(report)")
-    )
-    with node.serve(path) as server, server.client() as c, client(server.url) as peer:
-        for n in range(5):
-            peer.send(str(n))
-        for n in range(5):
-            process.until(
-                lambda: c.get("/").text.endswith(" 1"), what="one is being handled"
-            )
-            assert c.get("/").text.split()[-2:] == ["1", "1"]  # and no more than one
-            assert c.get("/go").text == "1"
-            process.until(
-                lambda n=n: c.get("/").text.split(" ")[0] == "01234"[: n + 1],
-                what="it has been",
-            )
-
-
-def unread(wire: Wire, mib: int) -> bool:
-    """Whether the server stops reading, so that the kernels' buffers fill up."""
-    piece = frame("82 *60000") * 17  # a mebibyte
-    wire.socket.settimeout(3)
-    try:
-        for _ in range(mib):
-            wire.socket.sendall(piece)
-    except TimeoutError:
-        return True
-    return False
-
-
-def test_what_comes_while_a_message_is_handled_waits_with_its_sender(module):
-    path = module(
-        CHECK
-        + HANDLING
-        + attached(
-            "onMessage: handle, perSecond: 1e9, burst: 1e9",
-            server="createServer(report)",
-        )
-    )
-    with node.serve(path) as server, server.client() as c:
-        with Wire(server.port) as wire:
-            assert unread(wire, 64)
-            assert c.get("/").text == " 1 1"
-
-
-def test_a_flooder_is_not_read_any_more_whatever_it_sends(module):
-    path = module(attached("closeTimeout: 60_000"))
-    with node.serve(path) as server, Wire(server.port) as wire:
-        wire.send(*["81 go"] * 100)
-        assert wire.receive() == ("close", struct.pack(">H", 1008) + b"too many messages")
-        assert unread(wire, 64)
-
-
 def test_version_8_of_a_draft_is_taken():
     with node.serve(f"{TOPIC}/echo.mjs") as server:
         with Wire(server.port, **{"Sec-WebSocket-Version": "8"}) as wire:
@@ -484,39 +213,24 @@ def test_version_8_of_a_draft_is_taken():
             assert wire.receive() == ("text", b"Hello")
 
 
-def test_a_user_has_so_many_sockets_and_no_more(module):
-    path = module(attached("perUser: 3"))
-    with node.serve(path) as server, contextlib.ExitStack() as stack:
-        peers = [stack.enter_context(client(server.url)) for _ in range(3)]
-        assert refused(server.url) == 429
-        peers[0].close()
-
-        def again():
-            with contextlib.suppress(InvalidStatus):
-                stack.enter_context(client(server.url))
-                return True
-
-        process.until(again, what="a place was free again")
-        assert refused(server.url) == 429
-
-
-def test_connections_that_are_opened_at_once_do_not_pass_the_cap(module):
+def test_a_socket_ends_with_its_session_and_at_logout(module):
     path = module(
         attached(
-            "perUser: 3, authenticate: () => new Promise((resolve) =>\n"
-            "  setTimeout(resolve, 200, { user: 'ann' }))"
+            "authenticate: (req, url) => ({ user: url.searchParams.get('u'),\n"
+            "    expiresAt: Date.now() + Number(url.searchParams.get('ms')) }),\n"
+            "  onMessage: (socket, data) => sockets.disconnect(`${data}`)"
         )
     )
-    with node.serve(path) as server, contextlib.ExitStack() as stack:
-
-        def attempt(_):
-            try:
-                return client(server.url)
-            except InvalidStatus:
-                return None
-
-        with ThreadPoolExecutor(10) as pool:
-            peers = [p for p in pool.map(attempt, range(10)) if p]
-        for peer in peers:
-            stack.enter_context(peer)
-        assert len(peers) == 3
+    with node.serve(path) as server:
+        with client(server.url, "/?u=ann&ms=300") as short:
+            assert ended(short) == (4001, "expired")
+        with (
+            client(server.url, "/?u=ann&ms=60000") as ann,
+            client(server.url, "/?u=ann&ms=60000") as also_ann,
+            client(server.url, "/?u=bob&ms=9e15") as bob,
+        ):
+            bob.send("nobody")
+            bob.send("ann")
+            assert ended(ann) == ended(also_ann) == (4001, "logout")
+            bob.send("bob")
+            assert ended(bob) == (4001, "logout")  # and not of a timer that overflowed

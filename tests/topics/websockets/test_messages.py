@@ -1,16 +1,28 @@
-"""Messages: size, order, slow consumers."""
+"""Messages: size, order, slow consumers, and what comes before the check is through."""
 
 import contextlib
 import json
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from lab.run import node, process
 
-from .shared import TOPIC, Wire, attached, client, ended, online, refused
+from .shared import (
+    CHECK,
+    TOPIC,
+    Wire,
+    attached,
+    client,
+    ended,
+    frame,
+    online,
+    refused,
+)
 
 # --- messages -----------------------------------------------------------------------
 
@@ -319,3 +331,163 @@ def test_send_ends_a_client_that_lags_too_far(module):
                 return left == 1
 
             process.until(read_on, what="the slow one was ended")
+
+
+# --- before and between messages ----------------------------------------------------
+
+
+@pytest.mark.claim("websockets/authenticate-first-thing")
+def test_what_a_client_sends_while_its_token_is_checked_is_lost(module):
+    """The usual place for the check is the connection handler."""
+    late = module(
+        CHECK
+        + """
+    import { WebSocketServer } from 'ws';
+    const server = createServer(pages);
+    const wss = new WebSocketServer({ server });
+    wss.on('connection', async (socket) => {
+      socket.on('error', () => {});
+      await checked(); // asks a database
+      socket.on('message', (data) => socket.send(`${data}`));
+    });
+    const stop = () => wss.clients.forEach((socket) => socket.terminate());
+    """,
+        "late",
+    )
+    early = module(
+        CHECK
+        + attached(
+            "authenticate: () => checked().then(() => ({ user: 'ann' })),\n"
+            "  onMessage: (socket, data) => sockets.send(socket, `${data}`)",
+            server="createServer(pages)",
+        ),
+        "early",
+    )
+
+    def passed(c: httpx.Client) -> bool:
+        return c.get("/").text == "1"
+
+    with node.serve(late) as server, server.client() as c:
+        with client(server.url) as peer:
+            peer.send("first")
+            peer.ping().wait(20)  # answered, so the message before it was read
+            process.until(lambda: passed(c), what="the check is through")
+            peer.send("second")
+            assert peer.recv(20) == "second"
+    with node.serve(early) as server, server.client() as c, ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(client, server.url)
+        process.until(lambda: passed(c), what="the check is through")
+        with opening.result() as peer:
+            peer.send("first")
+            assert peer.recv(20) == "first"
+
+
+LISTENS = {
+    "after a check without await": """(socket) => {
+      if (socket.readyState === 1) listen(socket);
+    }""",
+    "before the check": """async (socket) => {
+      const checking = checked();
+      listen(socket, checking);
+      await checking;
+    }""",
+    "while it is paused": """async (socket) => {
+      socket.pause();
+      await checked();
+      listen(socket);
+      socket.resume();
+    }""",
+}
+
+
+@pytest.mark.claim("websockets/authenticate-first-thing")
+@pytest.mark.parametrize("when", LISTENS)
+def test_what_a_client_sends_is_not_lost_by_who_listens_in_time(module, when):
+    path = module(
+        CHECK
+        + f"""
+    import {{ WebSocketServer }} from 'ws';
+    const server = createServer(pages);
+    const wss = new WebSocketServer({{ server }});
+    const listen = (socket, first) => {{
+      socket.on('error', () => {{}});
+      socket.on('message', async (data) => {{ await first; socket.send(`${{data}}`); }});
+    }};
+    wss.on('connection', {LISTENS[when]});
+    const stop = () => wss.clients.forEach((socket) => socket.terminate());
+    """
+    )
+    with node.serve(path) as server, server.client() as c, client(server.url) as peer:
+        peer.send("first")
+        if when == "before the check":
+            peer.ping().wait(20)  # answered, so the message before it was read
+        if "without" not in when:
+            process.until(lambda: c.get("/").text == "1", what="the check is through")
+        assert peer.recv(20) == "first"
+
+
+HANDLING = """
+let [now, most, seen] = [0, 0, ''];
+const handle = async (socket, data) => {
+  most = Math.max(most, (now += 1));
+  await checked();
+  seen += data;
+  now -= 1;
+};
+const report = (req, res) => req.url === '/go' ? pages(req, res)
+  : res.end(`${seen} ${most} ${waiting.length}`);
+"""
+
+
+def test_the_messages_of_a_socket_are_handled_one_after_the_other(module):
+    path = module(
+        CHECK + HANDLING + attached("onMessage: handle", server="createServer(report)")
+    )
+    with node.serve(path) as server, server.client() as c, client(server.url) as peer:
+        for n in range(5):
+            peer.send(str(n))
+        for n in range(5):
+            process.until(
+                lambda: c.get("/").text.endswith(" 1"), what="one is being handled"
+            )
+            assert c.get("/").text.split()[-2:] == ["1", "1"]  # and no more than one
+            assert c.get("/go").text == "1"
+            process.until(
+                lambda n=n: c.get("/").text.split(" ")[0] == "01234"[: n + 1],
+                what="it has been",
+            )
+
+
+def unread(wire: Wire, mib: int) -> bool:
+    """Whether the server stops reading, so that the kernels' buffers fill up."""
+    piece = frame("82 *60000") * 17  # a mebibyte
+    wire.socket.settimeout(3)
+    try:
+        for _ in range(mib):
+            wire.socket.sendall(piece)
+    except TimeoutError:
+        return True
+    return False
+
+
+def test_what_comes_while_a_message_is_handled_waits_with_its_sender(module):
+    path = module(
+        CHECK
+        + HANDLING
+        + attached(
+            "onMessage: handle, perSecond: 1e9, burst: 1e9",
+            server="createServer(report)",
+        )
+    )
+    with node.serve(path) as server, server.client() as c:
+        with Wire(server.port) as wire:
+            assert unread(wire, 64)
+            assert c.get("/").text == " 1 1"
+
+
+def test_a_flooder_is_not_read_any_more_whatever_it_sends(module):
+    path = module(attached("closeTimeout: 60_000"))
+    with node.serve(path) as server, Wire(server.port) as wire:
+        wire.send(*["81 go"] * 100)
+        assert wire.receive() == ("close", struct.pack(">H", 1008) + b"too many messages")
+        assert unread(wire, 64)
