@@ -21,8 +21,9 @@ export async function found(raw, options = {}) {
   // `once` would reject when the parser has reset the connection
   await new Promise((done) => socket.on('close', done));
   server.close();
-  const codes = answers.match(/(?<=HTTP\/1\.1 )\d+/g) ?? ['none'];
-  return { urls, code: codes.at(-1) };
+  const statusLines = answers.matchAll(/HTTP\/1\.1 (\d{3})/g);
+  const codes = Array.from(statusLines, ([, code]) => code);
+  return { urls, code: codes.at(-1) ?? 'none' };
 }
 
 export async function matrix() {

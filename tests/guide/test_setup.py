@@ -143,7 +143,11 @@ NO_NETWORK = {
 def served(folder: Path, log: Path, **env: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """`make serve` in a folder, as a shell starts it; gives the process and the URL."""
     port = services.free_port()
-    argv = ["make", "serve", f"PORT={port}", f"PYTHON={sys.executable}"]
+    # what a shell starts in the background ignores Ctrl-C, and all below it: not this
+    hears = "import os, signal, sys; signal.signal(2, signal.default_int_handler); "
+    hears += "os.execvp(sys.argv[1], sys.argv[1:])"
+    argv = [sys.executable, "-c", hears, "make", "serve", f"PORT={port}"]
+    argv.append(f"PYTHON={sys.executable}")
     with log.open("wb") as out:
         child, token = process.start(argv, cwd=folder, env=env, stdout=out, stderr=out)
         try:

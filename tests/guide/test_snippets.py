@@ -81,7 +81,8 @@ for (const [name, path] of %s) {
       ? [node.regex.pattern, node.regex.flags]
       : [text, node?.arguments?.[1]?.value ?? ''];
     if (typeof pattern === 'string') {
-      const { status } = checkSync(pattern, flags, { timeout: 20_000 });
+      // what its automaton cannot read it attacks at random: with the same numbers always
+      const { status } = checkSync(pattern, flags, { timeout: 20_000, randomSeed: 1 });
       judged.push([`${name}:${node.loc.start.line}`, `/${pattern}/${flags}`, status]);
     }
     return typeof node === 'bigint' ? String(node) : node;
