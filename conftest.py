@@ -213,7 +213,7 @@ def chromium():
 @pytest.fixture(scope="module")
 def named_hosts(tmp_path_factory):
     """Chromium that knows *.test, for a whole module, see lab.run.browser.named_hosts:
-    `named_hosts()` is a context, whose cookies a test clears behind itself."""
+    `named_hosts()` is a context, for `lab.run.browser.visitor`."""
     with _or_skip(browser.named_hosts(tmp_path_factory.mktemp("profiles"))) as opened:
         yield opened
 

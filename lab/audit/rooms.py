@@ -18,7 +18,8 @@ ROOMS = ("audit", "publish", "record", "check", "run")
 # what a topic's tests and notebooks call; the rest of lab/ is found through these
 HELPERS = {
     "lab/run/node.py": (
-        "run", "serve", "evaluate", "with_deps", "Server.output", "Server.client",
+        "run", "lines", "serve", "evaluate", "printed", "with_deps", "uri", "label",
+        "Server.output", "Server.client",
     ),
     "lab/run/load.py": ("client", "open_loop", "closed_loop", "Held", "percentile"),
     "lab/run/process.py": ("until",),
@@ -26,7 +27,7 @@ HELPERS = {
     "lab/run/services/postgres_server.py": ("postgres",),
     "lab/run/services/prometheus_server.py": ("prometheus",),
     "lab/run/services/reverse_proxy.py": ("proxy",),
-    "lab/run/browser.py": ("chromium", "named_hosts", "certificate"),
+    "lab/run/browser.py": ("chromium", "named_hosts", "visitor", "certificate"),
     "lab/record/evidence.py": ("hold",),
     "lab/record/figure.py": ("plot", "publish"),
     "lab/record/notebook.py": ("show", "check"),

@@ -82,6 +82,21 @@ def named_hosts(folder: Path) -> Iterator[Callable[..., object]]:
 
 
 @contextlib.contextmanager
+def visitor(context) -> Iterator[object]:
+    """A Playwright `Page` in a context of `named_hosts`; at its end it is closed, and the
+    cookies are cleared, since another visitor has the same context."""
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    try:
+        yield page
+    finally:
+        # closed in the middle of a navigation, a page may never answer
+        page.goto("about:blank")
+        page.close()
+        context.clear_cookies()
+
+
+@contextlib.contextmanager
 def _playwright() -> Iterator[object]:
     from playwright.sync_api import sync_playwright
 

@@ -175,6 +175,11 @@ def evaluate(source: str, timeout: float = 20, code: int | None = 0) -> Finished
     return _finish("the JavaScript", argv, None, timeout, code)
 
 
+def printed(source: str, timeout: float = 20) -> str:
+    """What JavaScript text prints; parameters and what is raised are those of `evaluate`."""
+    return evaluate(source, timeout).stdout
+
+
 def _finish(name: str, argv: list, env, timeout: float, code: int | None) -> Finished:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child, token = _spawn(argv, env, out, err)

@@ -13,7 +13,7 @@ from .shared import HERE, TOPIC, Database
 
 @pytest.fixture(scope="module")
 def server():
-    """One PostgreSQL for the tests of this file; they take a database each."""
+    """One PostgreSQL for the tests of a file; they take a database each."""
     if why := services.missing("postgresql"):
         pytest.skip(why)
     with contextlib.ExitStack() as stack:

@@ -1,7 +1,6 @@
 """Fixtures that several files of these tests take."""
 
 import contextlib
-import textwrap
 from urllib.parse import urlencode
 
 import pytest
@@ -14,7 +13,6 @@ from .shared import (
     FORGOTTEN_APP,
     POLICIES,
     SETTLED,
-    SNIPPETS,
     hosts,
     package,
 )
@@ -87,21 +85,6 @@ def forgotten(named_hosts, tmp_path):
                 return list(said)
 
             yield look, host, page
-
-    return serve
-
-
-@pytest.fixture
-def app(tmp_path):
-    """Serves JavaScript that exports createApp, with the snippets' packages."""
-    (tmp_path / "node_modules").symlink_to(node.SNIPPETS / "node_modules")
-
-    @contextlib.contextmanager
-    def serve(source: str, **options):
-        path = tmp_path / "app.mjs"
-        path.write_text(textwrap.dedent(source).replace("@/", f"{SNIPPETS}/"))
-        with node.serve(path, **options) as server:
-            yield server
 
     return serve
 

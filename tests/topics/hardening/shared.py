@@ -32,10 +32,6 @@ def package(name: str) -> str:
     return node.resolve(f"node_modules/{name}/{main}").as_uri()
 
 
-def printed(source: str, timeout: float = 20) -> str:
-    return node.evaluate(source, timeout).stdout
-
-
 DEPS = f"""
 import {{ ordersOf }} from '{node.uri("hardening/orders.mjs")}';
 export const store = ordersOf([
@@ -134,15 +130,8 @@ def hosts(named_hosts, folder, module):
         def host(name: str) -> str:
             return f"https://{name}:{server.port}"
 
-        context = named_hosts()
-        context.set_default_timeout(20_000)
-        page = context.new_page()
-        try:
+        with browser.visitor(named_hosts()) as page:
             yield page, host
-        finally:
-            page.goto("about:blank")
-            page.close()
-            context.clear_cookies()
 
 
 def order(page, host) -> str:
@@ -226,8 +215,8 @@ def https(folder, which: str, rsa: bool = False):
 
 def javascript(source: str, timeout: float = 30) -> dict:
     """What JavaScript text prints, as JSON; `@/` is the snippets' folder."""
-    done = node.evaluate(textwrap.dedent(source).replace("@/", f"{SNIPPETS}/"), timeout)
-    return json.loads(done.stdout)
+    source = textwrap.dedent(source).replace("@/", f"{SNIPPETS}/")
+    return json.loads(node.printed(source, timeout))
 
 
 def matrix(

@@ -7,7 +7,7 @@ import pytest
 
 from lab.run import load, node
 
-from .shared import ANN, BEHIND, BOB, TWINS, Visitor, exchange, javascript, printed
+from .shared import ANN, BEHIND, BOB, TWINS, Visitor, exchange, javascript
 
 
 @TWINS
@@ -131,7 +131,7 @@ def test_the_address_that_a_client_names_counts_only_from_our_own_proxy(twin):
 
 
 def test_two_changes_at_once_are_one_change():
-    seen = printed(f"""
+    seen = node.printed(f"""
     import {{ ordersOf }} from '{node.uri("hardening/orders.mjs")}';
     const order = {{ id: 'a', customer: 'ann', version: 1, status: 'open' }};
     const mine = ordersOf([order]).of('ann');

@@ -12,7 +12,6 @@ from .shared import (
     POLICIES,
     TOPIC,
     javascript,
-    printed,
     ran,
 )
 
@@ -21,7 +20,7 @@ SOURCE = node.label(Path(__file__))
 
 def payloads(evil: str) -> dict[str, dict[str, str]]:
     return json.loads(
-        printed(f"""
+        node.printed(f"""
     import {{ ELSEWHERE, INLINE, OURS }} from '{node.uri("hardening/payloads.mjs")}';
     const kinds = {{ inline: INLINE, elsewhere: ELSEWHERE('{evil}'), ours: OURS }};
     console.log(JSON.stringify(kinds));
@@ -150,7 +149,7 @@ def test_a_policy_that_only_reports_reports_and_stops_nothing(forgotten):
 
 
 def test_a_report_is_small_json_and_what_is_in_it_becomes_short_text():
-    seen = printed(
+    seen = node.printed(
         f"""
     import {{ reports }} from '{node.uri("hardening/reports.mjs")}';
     """

@@ -4,7 +4,7 @@ import pytest
 
 from lab.run import node
 
-from .shared import ANN, Visitor, javascript, package, printed
+from .shared import ANN, Visitor, javascript, package
 
 # --- cookies ------------------------------------------------------------------------
 
@@ -94,7 +94,7 @@ def test_the_hardened_apps_cookie_has_all_flags_and_ends_with_the_logout(twin):
 
 
 def test_a_session_ends_by_the_clock_and_only_its_hash_is_kept():
-    seen = printed(f"""
+    seen = node.printed(f"""
     import {{ sessionsOf }} from '{node.uri("hardening/session.mjs")}';
     let time = 0;
     const rows = new Map();

@@ -7,7 +7,7 @@ import pytest
 
 from lab.run import node
 
-from .shared import ANN, BEHIND, BOB, Visitor, package, printed
+from .shared import ANN, BEHIND, BOB, Visitor, package
 
 # --- headers ------------------------------------------------------------------------
 
@@ -32,7 +32,7 @@ async function headersOf(...middleware) {
 
 
 def test_helmet_changes_thirteen_headers_twelve_of_them_by_setting():
-    seen = printed(
+    seen = node.printed(
         HEADERS
         + """
     console.log(JSON.stringify([await headersOf(), await headersOf(helmet())]));
@@ -53,7 +53,7 @@ def test_helmet_changes_thirteen_headers_twelve_of_them_by_setting():
 
 @pytest.mark.claim("hardening/hide-powered-by-set-to")
 def test_set_to_is_ignored_and_only_one_of_two_spellings_says_so():
-    seen = printed(
+    seen = node.printed(
         HEADERS
         + """
     const fake = { setTo: 'PHP 4.2.0' };

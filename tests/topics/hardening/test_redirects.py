@@ -7,7 +7,7 @@ import pytest
 
 from lab.run import node
 
-from .shared import ANN, BEHIND, TWINS, Visitor, printed, ran
+from .shared import ANN, BEHIND, TWINS, Visitor, ran
 
 # --- redirects ----------------------------------------------------------------------
 
@@ -23,7 +23,7 @@ TARGETS = [
 
 def destinations(snippet: str, ours: str) -> dict[str, str | None]:
     return json.loads(
-        printed(f"""
+        node.printed(f"""
     import {{ destination }} from '{node.uri("hardening/" + snippet)}';
     const targets = {json.dumps(TARGETS)};
     const all = targets.map((one) => [one, destination(one, '{ours}')]);

@@ -6,7 +6,7 @@ import pytest
 
 from lab.run import node, process
 
-from .shared import exchange, javascript, printed
+from .shared import exchange, javascript
 
 # --- request smuggling --------------------------------------------------------------
 
@@ -14,7 +14,7 @@ from .shared import exchange, javascript, printed
 def smuggled() -> dict[str, dict]:
     """What Node's two parsers make of each payload."""
     rows = json.loads(
-        printed(f"""
+        node.printed(f"""
     import {{ matrix }} from '{node.uri("hardening/smuggling.mjs")}';
     console.log(JSON.stringify(await matrix()));
     """)
@@ -84,7 +84,7 @@ def test_through_an_old_proxy_the_forbidden_path_is_reached_with_the_insecure_pa
     insecure = "true" in options
     path = tmp_path / "front.mjs"
     path.write_text(FRONT.replace("OPTIONS", options))
-    payload = printed(f"""
+    payload = node.printed(f"""
     import {{ PAYLOADS }} from '{node.uri("hardening/smuggled.mjs")}';
     process.stdout.write(PAYLOADS['CL.TE']);
     """)

@@ -86,18 +86,10 @@ def site(named_hosts, tmp_path):
             def host(name: str) -> str:
                 return f"https://{name}:{server.port}"
 
-            context = named_hosts()
-            context.set_default_timeout(20_000)
-            page = context.new_page()
-            try:
+            with browser.visitor(named_hosts()) as page:
                 page.goto(f"{host('shop.test')}/page")
                 assert page.evaluate(LOGIN, ANN) in (200, 204)
                 yield page, host
-            finally:
-                # closed in the middle of a navigation, a page may never answer
-                page.goto("about:blank")
-                page.close()
-                context.clear_cookies()
 
     return serve
 

@@ -22,12 +22,8 @@ ORDER = {"items": [{"sku": "tea", "quantity": 1}]}
 PIPE = 65_536  # bytes that Linux keeps of a pipe that nobody reads
 
 
-def javascript(source: str) -> str:
-    return node.evaluate(source).stdout
-
-
 def lines_of(source: str) -> list[str]:
-    return javascript(source).splitlines()
+    return node.printed(source).splitlines()
 
 
 def logged(server, count: int, message: str | None = None) -> list[dict]:

@@ -9,13 +9,13 @@ import pytest
 from lab import SNIPPETS
 from lab.run import node, process
 
-from .shared import HERE, TOPIC, javascript
+from .shared import HERE, TOPIC
 
 # --- two libraries, one line --------------------------------------------------------
 
 
 def test_pino_and_winston_print_the_same_line():
-    printed = javascript(
+    printed = node.printed(
         """
     import { createPino, createWinston } from './observability/loggers.mjs';
     const options = { context: () => ({ trace: 'abc' }), redact: ['token'] };
@@ -53,7 +53,7 @@ def test_pino_and_winston_print_the_same_line():
 
 
 def test_of_an_error_only_its_frames_are_told_whatever_became_of_its_message():
-    printed = javascript(
+    printed = node.printed(
         """
     import { createPino, createWinston } from './observability/loggers.mjs';
     const rewritten = new Error('card 4242');
@@ -84,7 +84,7 @@ circle.cause = circle;
 
 
 def test_where_an_error_came_from_is_told_of_its_causes_and_of_many_errors():
-    printed = javascript(
+    printed = node.printed(
         ERRORS
         + """
     const many = new AggregateError([...Array(9).fill(away)], 'all 4242 failed');
@@ -122,7 +122,7 @@ def test_where_an_error_came_from_is_told_of_its_causes_and_of_many_errors():
     ],
 )
 def test_no_way_to_log_an_error_goes_past_its_serialiser(call):
-    printed = javascript(
+    printed = node.printed(
         ERRORS + f"for (const l of [createPino(), createWinston()]) l.{call};"
     )
     assert "4242" not in printed
@@ -134,7 +134,7 @@ def test_no_way_to_log_an_error_goes_past_its_serialiser(call):
 
 
 def test_what_a_child_logger_is_given_for_all_its_lines_is_serialised_as_well():
-    printed = javascript(
+    printed = node.printed(
         ERRORS
         + """
     const order = { id: 'ord_1', note: 'card 4242' };
@@ -200,7 +200,7 @@ def test_node_itself_refuses_a_line_break_in_a_header():
 
 @pytest.mark.claim("observability/a-library-escapes")
 def test_whether_winston_escapes_a_line_break_is_its_formats_choice():
-    printed = javascript(
+    printed = node.printed(
         f"""
     import winston from 'winston';
     const {{ cli, combine, json, printf, simple, timestamp }} = winston.format;
@@ -328,7 +328,7 @@ def test_redaction_hides_what_it_was_told_of_and_nothing_else(module):
 
 def test_a_heap_snapshot_contains_the_secrets_that_the_process_had(tmp_path):
     file = tmp_path / "heap"
-    javascript(
+    node.printed(
         f"""
     import {{ writeHeapSnapshot }} from 'node:v8';
     globalThis.session = {{ token: ['canary', process.pid].join('-') }};

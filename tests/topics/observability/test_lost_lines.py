@@ -11,7 +11,7 @@ import pytest
 from lab import SNIPPETS
 from lab.run import node, process
 
-from .shared import HERE, PIPE, TOPIC, javascript, kept, lines_of
+from .shared import HERE, PIPE, TOPIC, kept, lines_of
 
 
 @pytest.mark.claim("observability/same-thing")
@@ -158,7 +158,7 @@ def test_the_last_lines_are_flushed_at_sigterm_or_lost(version, tmp_path):
     source = FLUSH % (f"{version}.mjs", "winston file", file, flush)
     if version == "flush.naive":
         source = source.replace(", flushWinston", "").replace(", flush: flushWinston", "")
-    javascript(source)
+    node.printed(source)
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     if version == "flush.naive":
         assert len(lines) < 1000
@@ -168,7 +168,7 @@ def test_the_last_lines_are_flushed_at_sigterm_or_lost(version, tmp_path):
 
 def test_pino_is_flushed_by_an_exit_that_is_asked_for(tmp_path):
     file = tmp_path / "log"
-    javascript(FLUSH % ("flush.mjs", "pino async", file, "undefined"))
+    node.printed(FLUSH % ("flush.mjs", "pino async", file, "undefined"))
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert len(lines) == 1001 and lines[-1]["msg"] == "stopped"
 

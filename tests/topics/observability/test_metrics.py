@@ -8,7 +8,7 @@ import pytest
 from lab import SNIPPETS
 from lab.run import node
 
-from .shared import TOPIC, javascript, lines_of, metrics_url, samples, two_ports
+from .shared import TOPIC, lines_of, metrics_url, samples, two_ports
 
 # --- metrics ------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ console.log(await metrics.register.metrics());
 
 
 def test_a_router_has_its_own_name_and_not_the_clients_spelling_of_it():
-    printed = javascript(MOUNTED)
+    printed = node.printed(MOUNTED)
     counts = samples(printed, "http_request_duration_seconds_count")
     found = {one["route"]: value for one, value in counts}
     assert found == {"/:id": 1, "/admin/:id": 1, "*/:id": 3}

@@ -14,7 +14,6 @@ from .shared import (
     ORDER,
     TOPIC,
     TRACE,
-    javascript,
     lines_of,
     logged,
 )
@@ -55,7 +54,7 @@ def test_every_line_of_a_request_has_its_trace_also_where_no_request_is_passed(m
     ],
 )
 def test_a_traceparent_is_taken_only_if_it_is_one(header, trace):
-    seen = javascript(
+    seen = node.printed(
         f"import {{ parse }} from './observability/context.mjs';\n"
         f"console.log(JSON.stringify(parse({json.dumps(header)})));"
     )
@@ -82,7 +81,7 @@ def test_a_stranger_chooses_neither_the_trace_nor_what_is_sampled():
 
 @pytest.mark.parametrize(("flags", "sampled"), [("01", "01"), ("fe", "00"), ("ff", "01")])
 def test_the_trace_goes_on_to_the_next_service(flags, sampled):
-    seen = javascript(
+    seen = node.printed(
         f"""
     import {{ inLogs, outgoing, tracing }} from './observability/context.mjs';
     const req = {{ headers: {{ traceparent: '00-{TRACE}-{CALLER}-{flags}' }} }};

@@ -151,26 +151,20 @@ def visit(named_hosts, tmp_path):
     def serve(app: str):
         path = tmp_path / "hosts.mjs"
         path.write_text(HOSTS.format(app=app, tls=tls))
-        with node.serve(path) as server:
-            context = named_hosts()
-            page = context.new_page()
-            try:
-                api = f"https://api.shop.test:{server.port}"
-                page.goto(f"{api}/login")
+        with node.serve(path) as server, browser.visitor(named_hosts()) as page:
+            api = f"https://api.shop.test:{server.port}"
+            page.goto(f"{api}/login")
 
-                def visit(host: str, method: str = "GET", **options):
-                    page.goto(f"https://{host}:{server.port}/")
-                    return page.evaluate(
-                        FETCH, [f"{api}/orders", {"method": method, **options}]
-                    )
+            def visit(host: str, method: str = "GET", **options):
+                page.goto(f"https://{host}:{server.port}/")
+                return page.evaluate(
+                    FETCH, [f"{api}/orders", {"method": method, **options}]
+                )
 
-                def asked():
-                    return json.loads(page.goto(f"{api}/asked").text())
+            def asked():
+                return json.loads(page.goto(f"{api}/asked").text())
 
-                yield visit, asked
-            finally:
-                page.close()
-                context.clear_cookies()
+            yield visit, asked
 
     return serve
 
