@@ -15,7 +15,8 @@ import pytest
 
 from lab import BUILD, EXECUTED, NOTEBOOKS, ROOT, SNIPPETS
 from lab.check import content, pages
-from lab.publish import PublishError, builder, feed, notebook_pages, policy
+from lab.publish import PublishError, builder, feed, notebook_pages
+from lab.publish.policy import scripts
 from lab.run import browser
 
 pytestmark = pytest.mark.site
@@ -241,7 +242,7 @@ def test_the_policy_is_strict_and_knows_every_script(published):
         policy = html.unescape(policy)
         assert text.index("Security-Policy") < text.index("<script"), path
         assert "default-src 'none'" in policy and "unsafe" not in policy
-        hashes = policy.scripts(text)
+        hashes = scripts(text)
         assert hashes and hashes <= set(policy.replace(";", " ").split()), path
         assert hashes <= set(header.replace(";", " ").split()), path
 
@@ -250,7 +251,7 @@ def test_scripts_are_hashed_as_browsers_hash_them():
     # echo -n 'alert(1)' | openssl dgst -sha256 -binary | base64
     known = "'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='"
     page = '<script>alert(1)</script><script src="a.js"></script>'
-    assert policy.scripts(page) == {known}
+    assert scripts(page) == {known}
 
 
 # --- links ------------------------------------------------------------------------
@@ -413,7 +414,7 @@ def test_search_finds_claims_and_follow_ups_and_no_notebook(open_page):
 
 
 def test_claims_and_follow_ups_have_links_of_their_own(published):
-    for topic, page in TREE.topics.items():
+    for topic, page in TREE.whole.items():
         text = (published / f"chapters/{topic}/index.html").read_text("utf-8")
         names = [f"claim-{claim.options['id']}" for claim in page.claims]
         names += [fold.id for fold in page.details if fold.id]
@@ -593,7 +594,7 @@ def test_an_unknown_address_says_where_to_go(open_page):
 
 @pytest.mark.parametrize("kind", ["chapters", "notebooks"])
 def test_figures_say_what_they_show(published, kind):
-    for topic in TREE.topics:
+    for topic in TREE.whole:
         text = (published / kind / topic / "index.html").read_text("utf-8")
         figures = re.findall(r"<svg[^>]*\bpn-figure\b[^>]*>", text)
         assert len(figures) >= 2 and text.count("<text") > 20, (
