@@ -22,7 +22,6 @@ import path from 'node:path';
 import {{ createApp as naive, ways }} from '@/hardening/files.naive.mjs';
 import {{ contained, createApp as hardened }} from '@/hardening/files.mjs';
 
-
 const root = {root!r};
 const files = new Map([
   ['f1', {{ owner: 'ann', name: 'Räúm "1".svg', stored: 'good.svg' }}],

@@ -24,7 +24,6 @@ import { Agent, fetch as undiciFetch } from 'undici';
 import { fetchers } from '@/hardening/outbound.naive.mjs';
 import { notPublic, outboundOf } from '@/hardening/outbound.mjs';
 
-
 const open = [];
 async function serve(address, port, handler) {
   const server = createServer(handler).listen(port, address);
