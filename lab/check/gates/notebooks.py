@@ -9,13 +9,13 @@ from lab.check.content import Tree
 
 _CELL_TRAPS = (
     (r"^\s*!|get_ipython\(\)\.system", "a shell line passes when it fails",
-     "use lab.node, or a %%node cell"),
+     "use lab.run.node, or a %%node cell"),
     (r"^%%(javascript|js|bash|sh|script)\b", "this cell magic passes when it fails",
      "use a %%node cell"),
     (r"\bos\.system\(|\bsubprocess\.(?!run\()\w+\(|\bPopen\(", "a process that nobody ends",
-     "use lab.node.run or lab.node.serve"),
+     "use lab.run.node.run or lab.run.node.serve"),
     (r"\bsubprocess\.run\((?!.*check=True)", "subprocess.run without check=True",
-     "add check=True, or use lab.node.run"),
+     "add check=True, or use lab.run.node.run"),
     (r"(?:/home/|/root/|/Users/|\b[A-Z]:\\\\)", "an absolute path or user name",
      "start from lab.ROOT"),
 )  # fmt: skip
