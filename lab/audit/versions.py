@@ -97,7 +97,7 @@ def run(topic: str | None) -> bool:
 
 
 def environment(column: Column) -> dict[str, str]:
-    """What makes `lab.node` run with a column's versions; fetches its Node."""
+    """What makes `lab.run.node` run with a column's versions; fetches its Node."""
     env = {}
     if column.node:
         env[node.OTHER] = str(fetch(column.node))

@@ -12,7 +12,7 @@ from lab.record.evidence import shown
 
 @cache
 def tree() -> content.Tree:
-    """The guide, read once a build (`lab.site` clears the cache for each)."""
+    """The guide, read once a build (the hook clears the cache for each)."""
     return content.read()
 
 
