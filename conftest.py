@@ -76,8 +76,9 @@ def pytest_runtest_makereport(item, call):
         )
     if report.when == "call" and report.failed and hasattr(report.longrepr, "reprcrash"):
         for server in node.served():  # of a fixture: its output is still there
-            report.longrepr.reprcrash.message += f"\n{node.said_by(server)}"
-            report.longrepr.addsection("served", node.said_by(server))
+            said = node.said_by(server)
+            report.longrepr.reprcrash.message += f"\n{said}"
+            report.longrepr.addsection("served", said)
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(NO_SKIP):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else "skipped"
         report.outcome = "failed"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab import ROOT, GuideError
 from lab.check import content
+from lab.run import suite
 
 TEMPLATE = Path(__file__).parent / "template"
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -58,14 +59,8 @@ def start(topic: str, title: str = "", root: Path = ROOT) -> list[Path]:
 
 def _places(topic: str) -> list[str]:
     """Whatever belongs to a topic, if it exists."""
-    return [
-        f"docs/chapters/{topic}.md",
-        f"docs/evidence/{topic}.json",
-        f"snippets/{topic}",
-        f"notebooks/{topic}.ipynb",
-        f"tests/topics/{topic}",
-        f"tests/exercises/{topic}",
-    ]
+    places = (*suite.places(topic), f"docs/evidence/{topic}.json")
+    return [place.rstrip("/") for place in places]
 
 
 def _files(topic: str, title: str) -> dict[str, str]:

@@ -28,19 +28,24 @@ def only(topic: str | None) -> tuple[str, ...]:
     return (f"--topic={topic}", *(path for path in paths if (ROOT / path).exists()))
 
 
+def places(topic: str) -> tuple[str, ...]:
+    """Where a topic's files stand, relative to the clone; folders end with a slash."""
+    return (
+        f"docs/chapters/{topic}.md",
+        f"snippets/{topic}/",
+        f"notebooks/{topic}.ipynb",
+        *_own(topic),
+    )
+
+
 def files(topic: str) -> list[str]:
     """Every file of a topic that git knows or would take, relative to the clone; empty
     where there is no git."""
     if not (ROOT / ".git").exists():
         return []
-    places = (
-        f"docs/chapters/{topic}.md",
-        f"snippets/{topic}",
-        f"notebooks/{topic}.ipynb",
-    )
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--"]
     done = subprocess.run(
-        [*listed, *places, *_own(topic)],
+        [*listed, *places(topic)],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return [name for name in done.stdout.split("\n") if name and (ROOT / name).is_file()]
@@ -48,7 +53,7 @@ def files(topic: str) -> list[str]:
 
 def _own(topic: str) -> tuple[str, str]:
     """The folder of a topic's tests, and that of its exercises' checks."""
-    return f"tests/topics/{topic}", f"tests/exercises/{topic}"
+    return f"tests/topics/{topic}/", f"tests/exercises/{topic}/"
 
 
 def marked(topic: str, kind: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.check import Problem
 from lab.check.content import Tree
 from lab.check.pages import Page, in_thirty_seconds
-from lab.run import node
+from lab.run import node, suite
 
 SKELETON = (
     "In thirty seconds",
@@ -26,7 +26,7 @@ SKELETON = (
 # what a topic has when it is whole
 CLAIMS, FIGURES, PAIRS, FOLLOW_UPS = 7, 4, 2, 10  # at least
 WORDS = 2200  # of open text, at most
-ALOUD = range(40, 96)  # words of a thirty-second answer
+ALOUD = range(41, 96)  # words of a thirty-second answer
 
 
 def skeleton(tree: Tree) -> Iterator[Problem]:
@@ -87,7 +87,7 @@ def bijection(tree: Tree) -> Iterator[Problem]:
 
 
 def incomplete(tree: Tree, topic: str) -> list[Problem]:
-    """What the topic still lacks, as CHAPTER.md counts.
+    """What the topic still lacks, as CONTRIBUTING.md lists it.
 
     Not part of `check`: a topic that is being written passes the gates long
     before it is whole. `python -m lab test` asks for both.
@@ -243,13 +243,7 @@ def _told(tree: Tree, page: Page) -> Iterator[Problem]:
 
 def _to_write(tree: Tree, topic: str) -> Iterator[Problem]:
     """The word that the template puts wherever something is to be written."""
-    mine = (
-        f"docs/chapters/{topic}.md",
-        f"notebooks/{topic}.ipynb",
-        f"tests/topics/{topic}/",
-        f"tests/exercises/{topic}/",
-        f"snippets/{topic}/",
-    )
+    mine = suite.places(topic)
     for path in tree.under("", (".md", ".mjs", ".cjs", ".ipynb", ".py")):
         if path.startswith(mine):
             for place, line in _lines(path, tree.files[path]):
