@@ -269,19 +269,21 @@ def _report(problems: list) -> int:
 
 
 def _missing(topic: str | None) -> int:
-    """Print what one topic lacks, or every topic; 1 if one lacks something and is no
-    draft."""
+    """Print what one topic lacks, or every topic; 1 if one lacks something and says that
+    it is whole. Of the others only their number, unless one was asked for."""
     from lab.check import content, gates
 
     tree = content.read()
     failed = 0
     for name in [topic] if topic else tree.topics:
         problems = gates.topics.incomplete(tree, name)
-        if tree.topics[name].draft:
-            print(f"{name} is a draft: {len(problems)} things are still missing")
-            _report(problems)
-        else:
+        if tree.topics[name].whole:
             failed |= _report(problems)
+            continue
+        state = tree.topics[name].state
+        print(f"{name} is '{state}': {len(problems)} things are still missing")
+        if topic or tree.topics[name].draft:
+            _report(problems)
     return failed
 
 

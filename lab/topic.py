@@ -43,12 +43,15 @@ def start(topic: str, title: str = "", root: Path = ROOT) -> list[Path]:
             "slug, or delete what is left of it; nothing was written"
         )
     config = root / "mkdocs.yml"
-    nav = config.read_text("utf-8")
-    for section, path in (
-        ("Chapters", f"chapters/{topic}.md"),
-        ("Notebooks", f"notebooks/{topic}.ipynb"),
-    ):
-        nav = with_entry(nav, section, title, path)
+    nav = with_entry(
+        config.read_text("utf-8"), "Topics",
+        f"- {title}:",
+        f"    - topics/{topic}/index.md",
+        f"    - Questions: topics/{topic}/questions.md",
+        f"    - On trial: topics/{topic}/claims.md",
+        f"    - Code: topics/{topic}/code.md",
+    )  # fmt: skip
+    nav = with_entry(nav, "Notebooks", f"- {title}: notebooks/{topic}.ipynb")
     files = {root / path: text for path, text in _files(topic, title).items()}
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +79,8 @@ def _files(topic: str, title: str) -> dict[str, str]:
     return made
 
 
-def with_entry(text: str, section: str, title: str, path: str) -> str:
-    """mkdocs.yml with an entry at the end of a section of its navigation.
+def with_entry(text: str, section: str, *entry: str) -> str:
+    """mkdocs.yml with an entry (its lines) at the end of a section of its navigation.
 
     An edit of the text, so that comments and order stay. Raises TopicError when
     MkDocs would not find the entry where it was put.
@@ -86,17 +89,22 @@ def with_entry(text: str, section: str, title: str, path: str) -> str:
     heading = re.compile(rf"(\s*)- {section}:\s*(#.*)?")
     found = [(i, m) for i, line in enumerate(lines) if (m := heading.fullmatch(line))]
     if found:
-        last, indent = found[0][0], found[0][1][1] + "    "
+        last, margin = found[0][0], found[0][1][1]
+        indent = ""
         for number, line in enumerate(lines[last + 1 :], last + 1):
             depth = len(line) - len(line.lstrip())
-            if line.strip() and depth <= len(found[0][1][1]):
+            if line.strip() and depth <= len(margin):
                 break
             if line.lstrip().startswith("- "):
-                last, indent = number, line[:depth]
-        lines.insert(last + 1, f"{indent}- {title}: {path}")
+                last, indent = number, indent or line[:depth]
+        indent = indent or margin + "    "
+        lines[last + 1 : last + 1] = [indent + line for line in entry]
     edited = "\n".join(lines)
+    paths = [line.split()[-1] for line in entry if "/" in line]
     before, after = (content.Tree({"mkdocs.yml": part}).nav for part in (text, edited))
-    if [item for item in after if item != path] != before or path not in after:
+    if [item for item in after if item not in paths] != before or not {*paths} <= {
+        *after
+    }:
         raise TopicError(
             f"mkdocs.yml: the navigation has no list '- {section}:' to add to — write "
             "it as a block, one entry a line; nothing was written"

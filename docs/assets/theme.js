@@ -49,3 +49,26 @@ addEventListener('keydown', (event) => {
   event.preventDefault();
   event.target.nextElementSibling?.click();
 });
+
+// 5. It opens every fold for the printer. What is closed stays closed on paper, unless a
+// reader asks for all of it; this listener comes before the theme's.
+const markClosed = () => {
+  if (document.documentElement.dataset.print) return;
+  document.documentElement.dataset.print = 'begun';
+  for (const fold of document.querySelectorAll('details'))
+    fold.toggleAttribute('data-closed', !fold.open && !everything);
+};
+let everything = false;
+addEventListener('beforeprint', markClosed);
+matchMedia('print').addEventListener('change', ({ matches }) => {
+  if (matches) markClosed();
+});
+addEventListener('afterprint', () => {
+  delete document.documentElement.dataset.print;
+  everything = false;
+});
+addEventListener('click', (event) => {
+  if (!event.target.matches?.('.pn-print')) return;
+  everything = true;
+  print();
+});

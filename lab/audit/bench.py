@@ -128,7 +128,7 @@ def build(guide: Path, rounds: int) -> Iterator[Ratio]:
         return lambda: timed(argv, guide, **_env(guide))
 
     ours, base = interleave(side(_CONFIG), side(_PLAIN), rounds)
-    topic = f"chapters/{_topic()}/index.html"
+    topic = f"topics/{_topic()}/index.html"
     check_plain((guide / "build" / _PLAIN / topic).read_text("utf-8"))
     books = len(list(NOTEBOOKS.glob("*.ipynb")))
     executed = len(list(EXECUTED.glob("*.ipynb")))
@@ -182,8 +182,8 @@ def snippets(guide: Path, rounds: int) -> Iterator[Ratio]:
 
 def reload(guide: Path, rounds: int) -> Iterator[Ratio]:
     """An edit of a topic while `mkdocs serve` runs, until the page shows it."""
-    page = guide / "docs" / "chapters" / f"{_topic()}.md"
-    path = f"chapters/{page.stem}/"
+    page = guide / "docs" / "topics" / _topic() / "index.md"
+    path = f"topics/{_topic()}/"
     numbers = count()
     with (
         _serving(guide, _CONFIG, path) as ours,
@@ -295,7 +295,7 @@ class _Server:
             self.running.suspend()
         if mark not in text:
             raise BenchError(
-                f"docs/chapters/{page.name}: an edit did not show within {LIMIT} s — see "
+                f"docs/topics/{page.parent.name}/{page.name}: an edit did not show within {LIMIT} s — see "
                 "what `make serve` says"
             )
         return cost

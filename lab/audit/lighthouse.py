@@ -71,7 +71,11 @@ def targets(built: Path) -> dict[str, str]:
     topic = next(iter(content.read().topics))
     paths = {
         "home": "",
-        "chapter": f"chapters/{topic}/",
+        "answer": f"topics/{topic}/",
+        "questions": f"topics/{topic}/questions/",
+        "claims": f"topics/{topic}/claims/",
+        "code": f"topics/{topic}/code/",
+        "bank": "questions/",
         "notebook": f"notebooks/{topic}/",
         "ledger": "ledger/",
     }

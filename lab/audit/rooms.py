@@ -97,16 +97,23 @@ def _modules(folder: Path) -> str:
 def _needs() -> str:
     """What the gates count before a topic is whole."""
     counts = (
-        (topics.CLAIMS, "claims"), (topics.FIGURES, "figures"),
+        (topics.CLAIMS, f"claims, {topics.RIGHT:.0%} of them right"),
+        (topics.FIGURES, "figures"),
         (topics.PAIRS, "pairs of a naive version and its hardened twin"),
-        (topics.FOLLOW_UPS, "follow-ups"), (1, "diagram of the mechanism"),
-        (1, "exercise"), (1, "module that exports `createApp`"),
+        (topics.QUESTIONS, f"questions, {topics.OF_EACH_LEVEL} of each level"),
+        (1, "diagram of the mechanism"), (1, "exercise"),
+        (1, "module to take on its code page"), (1, "module that exports `createApp`"),
     )  # fmt: skip
     lines = [f"- at least {count} {what}" for count, what in counts]
     aloud = f"{topics.ALOUD.start} to {topics.ALOUD.stop - 1} words"
+    answer = f"{topics.ANSWER.start} to {topics.ANSWER.stop - 1} words"
+    listen = f"{topics.LISTENED.start} to {topics.LISTENED.stop - 1} points"
     lines += [
+        "- an answer with these headings: " + " · ".join(topics.SKELETON),
         f"- a thirty-second answer of {aloud}",
-        f"- at most {topics.WORDS} words that are not folded",
+        f"- on the answer at most {topics.WORDS} open words, {topics.CODE} lines of code",
+        f"- questions answered in {answer}, with {listen} to listen for, a red flag, proofs",
+        "- findings that begin with their subject, since they are quoted alone",
         f"- shown code of at most {code.SECTION_LINES} lines of {code.COLUMNS} columns",
         "- a link from the summary's table and from the changelog",
     ]

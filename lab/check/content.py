@@ -6,6 +6,7 @@ import ast
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import yaml
 
 from lab import ROOT
 from lab.check import pages, snippets
-from lab.check.pages import Embed, Page
+from lab.check.pages import DRAFT, PARTS, WHOLE, Claim, Embed, Page, Question
 from lab.check.snippets import Snippet
 from lab.run import locks
 
@@ -27,6 +28,59 @@ _SUFFIXES = (
     ".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".css", *_CONFIG,
 )  # fmt: skip
 _FILES = ("mkdocs.yml", "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md")
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic: its pages by part (see `pages.PARTS`), the answer (`index`) always there."""
+
+    slug: str
+    pages: Mapping[str, Page]
+
+    @property
+    def answer(self) -> Page:
+        """The page that answers the topic's question."""
+        return self.pages["index"]
+
+    @property
+    def state(self) -> str:
+        """One of `pages.STATES`, or what is typed instead, which its gate reports."""
+        return str(self.answer.meta.get("state", ""))
+
+    @property
+    def draft(self) -> bool:
+        """Started and not yet whole: marked on the site, and left out of its counts."""
+        return self.state == DRAFT
+
+    @property
+    def whole(self) -> bool:
+        """It has all that a topic owes; else what it lacks is told and fails nothing."""
+        return self.state == WHOLE
+
+    @property
+    def title(self) -> str:
+        """Its short title."""
+        return self.answer.title
+
+    @property
+    def question(self) -> str:
+        """The interview question that it answers."""
+        return self.answer.heading
+
+    @property
+    def in_thirty_seconds(self) -> str:
+        """The Markdown of what one would say aloud."""
+        return self.answer.under("In thirty seconds")
+
+    @property
+    def claims(self) -> list[Claim]:
+        """Its claims, in the order of its pages."""
+        return [claim for page in self.pages.values() for claim in page.claims]
+
+    @property
+    def questions(self) -> list[Question]:
+        """Its bank of questions, in the order of its pages."""
+        return [each for page in self.pages.values() for each in page.questions]
 
 
 class Tree:
@@ -52,25 +106,49 @@ class Tree:
         }
 
     @cached_property
-    def topics(self) -> dict[str, Page]:
-        """The topics by topic, in the order of the navigation."""
-        found = {
-            page.topic: page
-            for path, page in self.pages.items()
-            if path.startswith("docs/chapters/")
+    def topics(self) -> dict[str, Topic]:
+        """The topics by slug, in the order of the navigation. A folder without
+        `index.md` is none yet, which the topics' gate reports."""
+        parts: dict[str, dict[str, Page]] = {}
+        for page in self.pages.values():
+            if page.part:
+                parts.setdefault(page.topic, {})[page.part] = page
+        known = [*PARTS, *sorted({part for found in parts.values() for part in found})]
+        nav = [pages.parse(f"docs/{path}", "").topic for path in self.nav]
+        order = sorted(parts, key=lambda slug: nav.index(slug) if slug in nav else 99)
+        return {
+            slug: Topic(slug, {p: parts[slug][p] for p in known if p in parts[slug]})
+            for slug in order
+            if "index" in parts[slug]
         }
-        order = [Path(path).stem for path in self.nav]
-        return dict(
-            sorted(
-                found.items(),
-                key=lambda kv: order.index(kv[0]) if kv[0] in order else 99,
-            )
-        )
 
     @cached_property
-    def whole(self) -> dict[str, Page]:
+    def counted(self) -> dict[str, Topic]:
         """The topics that are no draft: those that are counted and summed up."""
-        return {topic: page for topic, page in self.topics.items() if not page.draft}
+        return {slug: topic for slug, topic in self.topics.items() if not topic.draft}
+
+    @cached_property
+    def questions(self) -> dict[str, Question]:
+        """Every question of the banks by its key, `topic/id`."""
+        found = (each for topic in self.topics.values() for each in topic.questions)
+        return {each.key: each for each in found}
+
+    @cached_property
+    def claims(self) -> dict[str, Claim]:
+        """Every claim by its key, `topic/id`."""
+        found = (claim for page in self.pages.values() for claim in page.claims)
+        return {claim.key: claim for claim in found}
+
+    @cached_property
+    def tests(self) -> dict[str, tuple[str, int]]:
+        """File and line of each test of a topic, by `topic/name`."""
+        found = {}
+        for path in self.under("tests/topics/", ".py"):
+            slug = path.split("/")[2]
+            for test in ast.walk(ast.parse(self.files[path])):
+                if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
+                    found[f"{slug}/{test.name}"] = (path, test.lineno)
+        return found
 
     @cached_property
     def snippets(self) -> dict[str, Snippet]:

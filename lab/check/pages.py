@@ -1,4 +1,5 @@
-"""What a Markdown page of the guide says, parsed: headings, fences, claims, figures, links.
+"""What a Markdown page of the guide says, parsed: headings, fences, claims, questions,
+figures, links.
 
 The gates check it, and the site's Markdown extension renders from the same parsing."""
 
@@ -12,7 +13,14 @@ from markdown.extensions.toc import slugify, unique
 from lab.check import Problem
 
 VERDICTS = ("right", "wrong", "depends")
-DRAFT = "draft"  # what a page says as its `state` until its topic is whole
+# the four pages of a topic, by the names of their files
+PARTS = ("index", "questions", "claims", "code")
+# a topic's `state`, on its first page: started; with its old text on the new pages; done
+STATES = DRAFT, MOVED, WHOLE = "draft", "moved", "whole"
+LEVELS = ("core", "senior", "staff")
+KINDS = ("explain", "decide", "debug", "design", "code", "operate", "attack")
+# how an item of a question's list begins
+LISTEN, RED_FLAG, THEN = POINTS = ("listen for", "red flag", "then")
 # what a failure with other versions means: the answer is another one there, or it is
 # the same and its proof cannot run
 MEANINGS = ("answer", "proof")
@@ -23,6 +31,9 @@ SOURCE = re.compile(
     r"\[(?P<name>[^\]]+)\]\((?P<url>https://[^)\s]+)\), (?P<state>[^:]+): (?P<says>.+)"
 )
 VERSION = re.compile(r"\{version ([^}\s]+)\}")
+_TOPIC = re.compile(r"docs/topics/([^/]+)/([^/]+)\.md")
+_POINT = re.compile(rf"[-*] ({'|'.join(POINTS)}): +(.*)")
+_OWN_PROOF = re.compile(r"\s*\[proof: ([^\]]*)\]\.?\s*$")
 _FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*(.*)$")
 _BLOCK = re.compile(r"^\s*(/{3,})\s*([\w-]+)\s*(?:\|\s*(.*?))?\s*$")
 _BLOCK_END = re.compile(r"^\s*(/{3,})\s*$")
@@ -46,10 +57,12 @@ class Embed:
 
 @dataclass
 class Fence:
-    """A fenced code block: `info` is all that stands behind the backticks."""
+    """A fenced code block: `info` is all that stands behind the backticks; `open` if no
+    fold is around it."""
 
     line: int
     info: str
+    open: bool = True
     body: list[tuple[int, str]] = field(default_factory=list)
 
     @property
@@ -72,6 +85,7 @@ class Claim:
     topic: str
     heard: str
     line: int
+    path: str  # of its page
     options: dict[str, str] = field(default_factory=dict)
     body: str = ""
 
@@ -81,10 +95,82 @@ class Claim:
         return f"{self.topic}/{self.options.get('id', '')}"
 
     @property
+    def place(self) -> str:
+        """Where it stands, relative to docs/."""
+        return f"{self.path.removeprefix('docs/')}#claim-{self.options.get('id', '')}"
+
+    @property
     def source(self) -> re.Match | None:
         """Its source, if that is one that can be looked up: groups name, url, state
         (a version, a commit) and says, our paraphrase."""
         return SOURCE.fullmatch(self.options.get("source", ""))
+
+
+@dataclass(frozen=True)
+class Point:
+    """An item of a question's list: its `kind` (one of POINTS), its Markdown text, and
+    the proofs of its own, as they are typed."""
+
+    kind: str
+    text: str
+    proofs: tuple[str, ...] = ()
+
+
+@dataclass
+class Question:
+    """A question block. `body` is its Markdown text without the options and without what
+    stands in fences: the answer, then the list."""
+
+    topic: str
+    asked: str
+    line: int
+    path: str  # of its page
+    options: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its anchor, empty if it has none."""
+        return self.options.get("id", "")
+
+    @property
+    def key(self) -> str:
+        """`topic/id`."""
+        return f"{self.topic}/{self.id}"
+
+    @property
+    def place(self) -> str:
+        """Where it stands, relative to docs/."""
+        return f"{self.path.removeprefix('docs/')}#{self.id}"
+
+    @property
+    def also(self) -> list[str]:
+        """Other words that people search for."""
+        words = (word.strip() for word in self.options.get("also", "").split(","))
+        return [word for word in words if word]
+
+    @property
+    def proofs(self) -> tuple[str, ...]:
+        """The proofs of the whole answer, as they are typed."""
+        return tuple(self.options.get("proof", "").split())
+
+    @property
+    def answer(self) -> str:
+        """The Markdown of what is said aloud: all that stands before the list."""
+        lines = self.body.strip().split("\n")
+        ends = (i for i, line in enumerate(lines) if _POINT.match(line.strip()))
+        return "\n".join(lines[: next(ends, len(lines))]).strip()
+
+    @property
+    def points(self) -> list[Point]:
+        """The items of its list, in their order."""
+        found: list[list[str]] = []
+        for line in self.body.split("\n"):
+            if begins := _POINT.match(line.strip()):
+                found.append([begins[1], begins[2]])
+            elif found and line.strip():
+                found[-1][1] += f" {line.strip()}"
+        return [point(kind, text.strip()) for kind, text in found]
 
 
 @dataclass
@@ -131,6 +217,9 @@ class Page:
     headings: list[tuple[int, int, str, str]] = field(default_factory=list)
     fences: list[Fence] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    # `/// module | topic/file.mjs` of a code page: line, file
+    modules: list[tuple[int, str]] = field(default_factory=list)
     measured: list[tuple[int, str]] = field(default_factory=list)
     figures: list[tuple[int, str]] = field(default_factory=list)
     versions: list[tuple[int, str]] = field(default_factory=list)
@@ -149,39 +238,48 @@ class Page:
 
     @property
     def topic(self) -> str:
-        """The topic that a topic is about: its file's name."""
-        return Path(self.path).stem
+        """The topic that the page belongs to; of another page, its file's name."""
+        found = _TOPIC.fullmatch(self.path)
+        return found[1] if found else Path(self.path).stem
 
     @property
-    def draft(self) -> bool:
-        """Started and not yet whole: marked on the site, and left out of its counts."""
-        return self.meta.get("state") == DRAFT
+    def part(self) -> str:
+        """Which of a topic's pages it is: the name of its file. Empty for other pages."""
+        found = _TOPIC.fullmatch(self.path)
+        return found[2] if found else ""
 
+    @property
+    def title(self) -> str:
+        """The short title in its front matter."""
+        return str(self.meta.get("title", self.topic))
 
-def title(page: Page) -> str:
-    """A page's short title, as in the navigation."""
-    return str(page.meta.get("title", page.topic))
+    @property
+    def heading(self) -> str:
+        """The text of its first heading of the first level."""
+        return next((text for _, level, text, _ in self.headings if level == 1), "")
 
-
-def question(page: Page) -> str:
-    """A topic's question: its first heading."""
-    return next((text for _, level, text, _ in page.headings if level == 1), "")
-
-
-def in_thirty_seconds(page: Page) -> str:
-    """The Markdown of a topic's first answer: what stands under that heading."""
-    texts, inside = [], False
-    for _, line in page.open:
-        if line.startswith("## "):
-            inside = line.strip() == "## In thirty seconds"
-        elif inside:
-            texts.append(line)
-    return "\n".join(texts).strip()
+    def under(self, heading: str) -> str:
+        """The open Markdown between this heading of the second level and the next one."""
+        texts, inside = [], False
+        for _, line in self.open:
+            if line.startswith("## "):
+                inside = _plain_heading(line) == heading
+            elif inside:
+                texts.append(line)
+        return "\n".join(texts).strip()
 
 
 def finding(claim: Claim) -> str:
     """The Markdown of a claim's finding: its first paragraph."""
     return re.split(r"\n\s*\n", claim.body.strip(), maxsplit=1)[0]
+
+
+def point(kind: str, text: str) -> Point:
+    """An item of a question's list, its own proofs taken off its end."""
+    own = _OWN_PROOF.search(text)
+    if not own:
+        return Point(kind, text)
+    return Point(kind, text[: own.start()].rstrip(), tuple(own[1].split()))
 
 
 def embed(text: str, line: int) -> Embed | None:
@@ -203,7 +301,7 @@ def parse(path: str, text: str) -> Page:
     start = _front_matter(page, lines)
     fence: Fence | None = None
     closing = ""
-    claim: Claim | None = None
+    owner: Claim | Question | None = None  # the block whose options and body these are
     depth = ""
     options = False
     blocks: list[tuple[str, str]] = []  # those around the line: slashes, name
@@ -218,7 +316,7 @@ def parse(path: str, text: str) -> Page:
                 fence.body.append((number, line))
             continue
         if (found := _FENCE.match(line)) and "`" not in found[3]:
-            fence, closing = Fence(number, found[3]), found[2]
+            fence, closing = Fence(number, found[3], not _folded(blocks)), found[2]
             page.fences.append(fence)
             options = False
             continue
@@ -227,15 +325,21 @@ def parse(path: str, text: str) -> Page:
             continue
         if found := _BLOCK.match(line):
             options = True
-            if claim and len(found[1]) >= len(depth):
-                page.bad.append(_unclosed(claim, path))
-                claim = None
+            if owner and len(found[1]) >= len(depth):
+                page.bad.append(_unclosed(owner, path))
+                owner = None
             if found[2] == "claim":
-                claim = Claim(page.topic, found[3] or "", number)
+                owner, depth = Claim(page.topic, found[3] or "", number, path), found[1]
+                page.claims.append(owner)
+            elif found[2] == "question":
+                owner = Question(page.topic, found[3] or "", number, path)
                 depth = found[1]
-                page.claims.append(claim)
+                page.questions.append(owner)
+            elif found[2] == "module":
+                page.modules.append((number, (found[3] or "").strip()))
             elif found[2] == "figure":
                 page.figures.append((number, found[3] or ""))
+                page.anchors.add(f"figure-{Path(found[3] or '').stem}")
             elif found[2] == "details":
                 page.details.append(Details(found[3] or "", number))
             elif found[2] == "differs":
@@ -247,21 +351,21 @@ def parse(path: str, text: str) -> Page:
             _inline(page, number, found[3] or "")
             continue
         if found := _BLOCK_END.match(line):
-            if claim and found[1] == depth:
-                claim = None
+            if owner and found[1] == depth:
+                owner = None
             _close(blocks, found[1])
             options = False
             continue
         if options:
             if found := re.match(r"^ {4,}([\w-]+):\s*(.*?)\s*$", line):
-                if claim:
-                    claim.options[found[1]] = found[2].strip("'\"")
+                if owner and blocks[-1][1] in ("claim", "question"):
+                    owner.options[found[1]] = found[2].strip("'\"")
                 elif blocks[-1][1] == "details":
                     page.details[-1].options[found[1]] = found[2]
                 elif blocks[-1][1] == "differs":
                     page.differences[-1].options[found[1]] = found[2].strip("'\"")
                 for anchor in re.findall(r"\bid:\s*([\w-]+)", line):
-                    if not claim:
+                    if blocks[-1][1] != "claim":  # its anchor has a prefix
                         page.anchors.add(anchor)
                 continue
             if not line.strip():
@@ -277,11 +381,11 @@ def parse(path: str, text: str) -> Page:
             page.anchors.add(anchor)
         elif given := _ID.search(line):
             page.anchors.add(given[1])
-        if claim:
-            claim.body += line + "\n"
+        if owner:
+            owner.body += line + "\n"
         elif "differs" in (name for _, name in blocks):
             page.differences[-1].body += line + "\n"
-        if not {"claim", "figure", "details"} & {name for _, name in blocks}:
+        if not _folded(blocks):
             page.open.append((number, line))
         _inline(page, number, line)
     if fence:
@@ -293,10 +397,15 @@ def parse(path: str, text: str) -> Page:
                 "add the closing backticks",
             )
         )
-    if claim:
-        page.bad.append(_unclosed(claim, path))
+    if owner:
+        page.bad.append(_unclosed(owner, path))
     page.anchors |= {f"claim-{c.options['id']}" for c in page.claims if "id" in c.options}
     return page
+
+
+def _folded(blocks: list[tuple[str, str]]) -> bool:
+    """Whether what stands inside these blocks is no open text."""
+    return bool({"claim", "question", "figure", "details"} & {name for _, name in blocks})
 
 
 def _close(blocks: list[tuple[str, str]], slashes: str) -> None:
@@ -307,11 +416,11 @@ def _close(blocks: list[tuple[str, str]], slashes: str) -> None:
             return
 
 
-def _unclosed(claim: Claim, path: str) -> Problem:
+def _unclosed(block: Claim | Question, path: str) -> Problem:
     return Problem(
-        "claim-unclosed",
-        f"{path}:{claim.line}",
-        "claim block is never closed",
+        "block-unclosed",
+        f"{path}:{block.line}",
+        f"{type(block).__name__.lower()} block is never closed",
         "add the line `///` behind it",
     )
 
@@ -369,6 +478,12 @@ def _inline(page: Page, number: int, line: str) -> None:
     if found := _REFERENCE.match(text):
         page.links.append((number, found[1]))
     page.prose.append((number, text))
+
+
+def _plain_heading(line: str) -> str:
+    """The text of a line that is a heading, without its id."""
+    text = _HEADING.match(line)[2]
+    return text[: given.start()].strip() if (given := _ID.search(text)) else text
 
 
 def _plain(title: str) -> str:

@@ -1,6 +1,7 @@
 """What the blocks of the Markdown extension share: the tree, and how a proof or a
 measurement is shown."""
 
+import posixpath
 import re
 import xml.etree.ElementTree as etree
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +15,46 @@ from lab.record.evidence import shown
 def tree() -> content.Tree:
     """The guide, read once a build (the hook clears the cache for each)."""
     return content.read()
+
+
+_here = ""
+
+
+def begin(path: str) -> None:
+    """Say which page is rendered next, by its path in docs/."""
+    global _here
+    _here = path
+
+
+def here() -> pages.Page | None:
+    """The page that is being rendered; None when nobody said, or it is no page of ours."""
+    return tree().pages.get(f"docs/{_here}")
+
+
+def topic() -> content.Topic | None:
+    """The topic to which the page that is being rendered belongs."""
+    page = here()
+    return tree().topics.get(page.topic) if page and page.part else None
+
+
+def link(target: str) -> str:
+    """A target below docs/ as the page that is being rendered has to write it."""
+    return posixpath.relpath(target, posixpath.dirname(_here) or ".")
+
+
+def linked(text: str, path: str) -> str:
+    """Markdown of the page at `path` (below docs/) with its links as the page that is
+    being rendered has to write them."""
+
+    def again(found: re.Match) -> str:
+        file, hash_, anchor = found[1].partition("#")
+        file = posixpath.join(posixpath.dirname(path), file) if file else path
+        return f"]({link(posixpath.normpath(file))}{hash_}{anchor})"
+
+    return _LINK.sub(again, text)
+
+
+_LINK = re.compile(r"\]\((?![a-z]+:)([^)]*)\)")
 
 
 def element(parent, tag: str, css: str = "", text: str | None = None, **attributes: str):
@@ -52,9 +93,14 @@ def circumstances(entry: Mapping) -> str:
 def tests(claim: pages.Claim) -> Iterator[tuple[str, str, int]]:
     """The tests that prove a claim: name as a sentence, file, line."""
     for path, line, name in tree().proofs.get(claim.key, []):
-        words = name.removeprefix("test_").split("_")
-        sentence = " ".join(_WORDS.get(word, word) for word in words)
-        yield sentence[0].upper() + sentence[1:], path, line
+        yield sentence(name), path, line
+
+
+def sentence(test: str) -> str:
+    """The name of a test as a sentence."""
+    words = test.removeprefix("test_").split("_")
+    text = " ".join(_WORDS.get(word, word) for word in words)
+    return text[0].upper() + text[1:]
 
 
 # as they are written; a test's name is lower case
@@ -65,6 +111,25 @@ _WORDS = {
     "jwt": "JWT", "node": "Node", "nginx": "nginx", "redis": "Redis", "redos": "ReDoS",
     "sql": "SQL", "tcp": "TCP", "tls": "TLS", "url": "URL", "xss": "XSS",
 }  # fmt: skip
+
+
+def add_named_proofs(parent, names: Iterable[str], repo: str) -> None:
+    """An entry for each proof that a question names; its gate sees to it that they are
+    there."""
+    for name in names:
+        slug, _, rest = name.partition("/")
+        kind, colon, what = rest.partition(":")
+        item = element(parent, "li")
+        if colon and kind == "test" and (found := tree().tests.get(f"{slug}/{what}")):
+            item.text = "test: "
+            add_test(item, repo, sentence(what), *found)
+        elif colon and (entry := tree().evidence.get(f"{slug}/{what}")):
+            item.text = f"measured: {entry['what']} — {how(entry)}"
+        elif claim := tree().claims.get(name):
+            item.text = "claim: "
+            place, _, anchor = claim.place.partition("#")
+            at = element(item, "a", href=f"{link(place)}#{anchor}")
+            element(at, "q", text=claim.heard)
 
 
 def add_proofs(parent, claim: pages.Claim, repo: str) -> None:

@@ -1,4 +1,5 @@
-"""The MkDocs hook: brings notebooks in, makes pages light, adds policy and feed.
+"""The MkDocs hook: brings notebooks and old addresses in, makes pages light, adds downloads,
+policy and feed.
 
 MkDocs runs this file as a module of its own, once. What it does is imported anew at each
 build, so that an edit anywhere in `lab/` shows at the next one.
@@ -46,22 +47,39 @@ def on_pre_build(config):
 
 @event_priority(100)  # before mkdocs-jupyter looks at the files
 def on_files(files, config):
-    """Add the notebooks."""
+    """Add the notebooks, and what leads on from old addresses."""
     _now("notebook_pages").bring(files, config)
+    for file in _now("moved").pages(_now("elements").tree(), config):
+        files.append(file)
     return files
 
 
+def on_page_markdown(markdown, page, config, files):
+    """Say which page comes, and what of it search shall put first."""
+    _now("elements").begin(page.file.src_uri)
+    if (found := _now("elements").here()) and found.part:
+        boost = {"index": 2, "questions": 2, "code": 0.5}.get(found.part, 1)
+        page.meta.setdefault("search", {"boost": boost})
+
+
 def on_page_content(html, page, config, files):
-    """Make a page light."""
+    """Make a page light, and give an old address that of what took its place."""
     if page.file.src_uri.endswith(".ipynb"):
         html = _now("notebook_pages").page(html, page, config)
+    if page.file.src_uri.startswith("chapters/") and page.canonical_url:
+        page.canonical_url = page.canonical_url.replace("/chapters/", "/topics/")
     code_blocks = _now("code_blocks")
-    return code_blocks.sized(code_blocks.fewer_elements(html))
+    return code_blocks.lined(code_blocks.fewer_elements(html))
 
 
 def on_post_build(config):
-    """The feed, and the policy, which live reload's own script would offend."""
+    """Downloads, the feed, and the policy, which live reload's own script would offend."""
     folder = Path(config["site_dir"])
+    tree = _now("elements").tree()
+    downloads = folder / "downloads"
+    downloads.mkdir(exist_ok=True)
+    for topic in tree.topics.values():
+        _now("modules").pack(tree, topic, downloads)
     if url := config["site_url"]:
         page = (folder / "changelog" / "index.html").read_text("utf-8")
         text = _now("feed").feed(page, urljoin(url, "changelog/"), config["site_name"])

@@ -86,7 +86,7 @@ def page(html: str, page: Page, config: MkDocsConfig) -> str:
     if "jp-OutputArea-output" not in html:
         how = "without results: it was not run before this build"
     links = [
-        f'<a href="../../chapters/{topic}/">its topic</a>',
+        f'<a href="../../topics/{topic}/">its topic</a>',
         f'<a href="{topic}.ipynb" download>download</a>',
     ]
     repo = config["repo_url"] or ""

@@ -1,6 +1,9 @@
 """The blocks that look at the whole guide.
 
-/// questions                 each topic's question and its state
+/// topics                    each topic's question and its state
+///
+
+/// bank                      every question of all topics, linked to its answer
 ///
 
 /// ledger                    every claim of all topics
@@ -21,7 +24,6 @@ A note.
 ///
 """
 
-import posixpath
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -37,39 +39,71 @@ from lab.publish.elements import (
     element,
     evidence_of,
     how,
+    link,
+    linked,
     measured_on,
     measurements,
     tests,
     tree,
 )
 
-_LINK = re.compile(r"\]\((?![a-z]+:)([^)]*)\)")
 
-
-class Questions(Block):
+class Topics(Block):
     """The topics' questions, in the order of the navigation."""
 
-    NAME = "questions"
+    NAME = "topics"
 
     def on_create(self, parent):
         return element(parent, "ol", "pn-questions", **{"data-search-exclude": ""})
 
     def on_end(self, block):
-        for topic, page in tree().topics.items():
-            item = element(block, "li", "pn-draft" if page.draft else "")
-            link = element(item, "a", "pn-question", href=f"chapters/{topic}.md")
-            link.text = pages.question(page)
-            element(item, "p", "pn-note", _state(topic, page))
+        for topic in tree().topics.values():
+            item = element(block, "li", "pn-draft" if topic.draft else "")
+            at = element(item, "a", "pn-question", href=_answer(topic))
+            at.text = topic.question
+            element(item, "p", "pn-note", _state(topic))
+
+
+class Bank(Block):
+    """Every question with level and kind, linked to its answer, complete without
+    JavaScript; docs/assets/filter.js adds the filter."""
+
+    NAME = "bank"
+
+    def on_create(self, parent):
+        return element(parent, "div", "pn-bank", **{"data-filter": "topic level kind"})
+
+    def on_end(self, block):
+        for topic in tree().counted.values():
+            if not topic.questions:
+                continue
+            group = element(block, "section", **{"data-group": topic.slug})
+            head = element(group, "h2", id=topic.slug)
+            element(head, "a", text=topic.title, href=_answer(topic))
+            listed = element(group, "ul")
+            for each in topic.questions:
+                self._question(listed, each)
+
+    def _question(self, listed, each: pages.Question):
+        level, kind = each.options.get("level", ""), each.options.get("kind", "")
+        data = {"data-row": "", "data-level": level, "data-kind": kind}
+        if each.also:
+            data["data-also"] = " ".join(each.also)
+        item = element(listed, "li", **data)
+        path, _, anchor = each.place.partition("#")
+        element(item, "a", text=each.asked, href=f"{link(path)}#{anchor}").tail = " "
+        element(item, "span", "pn-note", f"{level} · {kind}")
 
 
 class Ledger(Block):
     """Every claim with verdict, finding, proof, versions and date, complete without
-    JavaScript; docs/assets/ledger.js adds the filter."""
+    JavaScript; docs/assets/filter.js adds the filter."""
 
     NAME = "ledger"
 
     def on_create(self, parent):
-        return element(parent, "div", "pn-ledger-box")
+        fields = {"data-filter": "topic verdict"}
+        return element(parent, "div", "pn-ledger-box", **fields)
 
     def on_end(self, block):
         self._counts(block)
@@ -82,12 +116,12 @@ class Ledger(Block):
             element(head, "th", text=title, scope="col")
         body = element(table, "tbody")
         total: Counter = Counter()
-        for topic, page in tree().whole.items():
-            verdicts = Counter(claim.options["verdict"] for claim in page.claims)
+        for topic in tree().counted.values():
+            verdicts = Counter(claim.options["verdict"] for claim in topic.claims)
             total += verdicts
             row = element(body, "tr")
             title = element(row, "th", scope="row")
-            element(title, "a", text=pages.title(page), href=f"chapters/{topic}.md")
+            element(title, "a", text=topic.title, href=_answer(topic))
             _numbers(row, verdicts)
         row = element(element(table, "tfoot"), "tr")
         element(row, "th", text="All", scope="row")
@@ -98,25 +132,25 @@ class Ledger(Block):
         head = element(element(table, "thead"), "tr")
         for title in ("Verdict", "Heard, and what was found", "Proof"):
             element(head, "th", text=title, scope="col")
-        for topic, page in tree().whole.items():
+        for topic in tree().counted.values():
             body = element(table, "tbody")
-            body.set("data-topic", topic)
-            row = element(body, "tr", "pn-chapter")
-            title = pages.title(page)
-            element(row, "th", text=title, colspan="3", scope="rowgroup")
-            for claim in page.claims:
+            body.set("data-group", topic.slug)
+            row = element(body, "tr", "pn-topic")
+            element(row, "th", text=topic.title, colspan="3", scope="rowgroup")
+            for claim in topic.claims:
                 self._claim(body, claim)
 
     def _claim(self, body, claim: pages.Claim):
         verdict = claim.options["verdict"]
         row = element(body, "tr", f"pn-{verdict}", id=claim.key.replace("/", "--"))
+        row.set("data-row", "")
         row.set("data-verdict", verdict)
         element(element(row, "td"), "span", "pn-verdict", verdict)
         said = element(row, "td")
         heard = element(said, "a", "pn-heard")
-        heard.set("href", _place(claim))
+        heard.set("href", _linked_claim(claim))
         element(heard, "q", text=claim.heard)
-        element(said, "p", text=_from_root(pages.finding(claim), claim.topic))
+        element(said, "p", text=_finding(claim))
         proof = element(row, "td", "pn-note")
         listed = element(proof, "ul")
         for sentence, path, line in tests(claim):
@@ -148,8 +182,8 @@ class Errata(Block):
 
     def on_end(self, block):
         found: dict[str, list[pages.Claim]] = {}
-        for page in tree().whole.values():
-            for claim in page.claims:
+        for topic in tree().counted.values():
+            for claim in topic.claims:
                 if claim.source:
                     found.setdefault(claim.source["name"], []).append(claim)
         for name in sorted(found, key=str.casefold):
@@ -171,10 +205,10 @@ class Errata(Block):
         found = element(section, "p")
         element(found, "span", "pn-verdict", verdict)
         found[0].tail = " "
-        element(found, "span", text=_from_root(pages.finding(claim), claim.topic))
+        element(found, "span", text=_finding(claim))
         proof = element(section, "p", "pn-note")
-        link = element(proof, "a", text=pages.title(tree().topics[claim.topic]))
-        link.set("href", _place(claim))
+        at = element(proof, "a", text=tree().topics[claim.topic].title)
+        at.set("href", _linked_claim(claim))
         listed = element(section, "ul", "pn-proofs")
         add_proofs(listed, claim, self.config["repo_url"])
 
@@ -188,12 +222,13 @@ class Answers(Block):
         return element(parent, "div", "pn-answers")
 
     def on_end(self, block):
-        for topic, page in tree().whole.items():
+        for topic in tree().counted.values():
             section = element(block, "section")
             head = element(section, "h2")
-            element(head, "a", text=pages.question(page), href=f"chapters/{topic}.md")
-            for text in re.split(r"\n\s*\n", pages.in_thirty_seconds(page)):
-                element(section, "p", text=_from_root(text, topic))
+            element(head, "a", text=topic.question, href=_answer(topic))
+            path = topic.answer.path.removeprefix("docs/")
+            for text in re.split(r"\n\s*\n", topic.in_thirty_seconds):
+                element(section, "p", text=linked(text, path))
 
 
 class Versions(Block):
@@ -240,8 +275,8 @@ class Versions(Block):
             verdict = claim.options["verdict"]
             said.set("class", f"pn-{verdict}")
             element(said, "span", "pn-verdict", verdict).tail = " "
-            link = element(said, "a", href=f"#{key.replace('/', '--')}")
-            element(link, "q", text=claim.heard)
+            at = element(said, "a", href=f"#{key.replace('/', '--')}")
+            element(at, "q", text=claim.heard)
             for column in others:
                 element(row, "td", text=_meaning(matrix, key, column))
 
@@ -313,8 +348,8 @@ class Differs(Block):
                 if path == file and place in tree().proofs[key]:
                     line = element(item, "span", text=" in: ")
                     add_test(line, self.config["repo_url"], sentence, file, place[1])
-        link = element(element(proofs, "li"), "a", text="the claim in its topic")
-        link.set("href", _place(claim))
+        at = element(element(proofs, "li"), "a", text="the claim in its topic")
+        at.set("href", _linked_claim(claim))
 
 
 _MEANS = {"answer": "answer differs", "proof": "proof cannot run"}
@@ -322,8 +357,8 @@ _MEANS = {"answer": "answer differs", "proof": "proof cannot run"}
 
 def _claims() -> dict[str, pages.Claim]:
     """Every claim by its key, in the order of the topics."""
-    found = tree().whole.values()
-    return {claim.key: claim for page in found for claim in page.claims}
+    found = tree().counted.values()
+    return {claim.key: claim for topic in found for claim in topic.claims}
 
 
 def _column(name: str) -> str:
@@ -340,15 +375,18 @@ def _meaning(matrix: Mapping, key: str, column: str) -> str:
     return _MEANS.get(told.get(column, ""), is_)
 
 
-def _state(topic: str, page: pages.Page) -> str:
-    if page.draft:
+def _state(topic: content.Topic) -> str:
+    if topic.draft:
         return "being written"
-    verdicts = Counter(claim.options["verdict"] for claim in page.claims)
+    verdicts = Counter(claim.options["verdict"] for claim in topic.claims)
     each = ", ".join(
         f"{verdicts[name]} {name}" for name in pages.VERDICTS if verdicts[name]
     )
-    parts = [f"{len(page.claims)} claims tried: {each}"]
-    if date := measured_on(evidence_of(topic)):
+    parts = [
+        f"{len(topic.questions)} questions",
+        f"{len(topic.claims)} claims tried: {each}",
+    ]
+    if date := measured_on(evidence_of(topic.slug)):
         parts.append(f"measured {date}")
     return " · ".join(parts)
 
@@ -359,16 +397,15 @@ def _numbers(row, verdicts: Counter) -> None:
     element(row, "td", text=str(verdicts.total()))
 
 
-def _place(claim: pages.Claim) -> str:
-    """Where a claim stands, as a page beside docs/ledger.md links to it."""
-    return f"chapters/{claim.topic}.md#claim-{claim.options['id']}"
+def _answer(topic: content.Topic) -> str:
+    return link(topic.answer.path.removeprefix("docs/"))
 
 
-def _from_root(text: str, topic: str) -> str:
-    """A topic's Markdown with its links as docs/ledger.md has to write them."""
+def _linked_claim(claim: pages.Claim) -> str:
+    """Where a claim stands, as the page that is being rendered links to it."""
+    path, _, anchor = claim.place.partition("#")
+    return f"{link(path)}#{anchor}"
 
-    def link(found: re.Match) -> str:
-        target = f"{topic}.md{found[1]}" if found[1].startswith("#") else found[1]
-        return f"]({posixpath.normpath(posixpath.join('chapters', target))})"
 
-    return _LINK.sub(link, text)
+def _finding(claim: pages.Claim) -> str:
+    return linked(pages.finding(claim), claim.path.removeprefix("docs/"))

@@ -31,7 +31,7 @@ def only(topic: str | None) -> tuple[str, ...]:
 def places(topic: str) -> tuple[str, ...]:
     """Where a topic's files stand, relative to the clone; folders end with a slash."""
     return (
-        f"docs/chapters/{topic}.md",
+        f"docs/topics/{topic}/",
         f"snippets/{topic}/",
         f"notebooks/{topic}.ipynb",
         *_own(topic),

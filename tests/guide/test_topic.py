@@ -1,4 +1,4 @@
-"""Starting a chapter: what it makes holds at once, and what it lacks is listed."""
+"""Starting a topic: what it makes holds at once, and what it lacks is listed."""
 
 import os
 import subprocess
@@ -57,13 +57,14 @@ def test_a_topic_that_is_started_passes_everything_and_hears_what_it_lacks(copy)
     assert done.returncode == 0, done.stdout  # a draft may lack what it lacks
     assert done.stdout.splitlines()[-1] == "all of it passed"
     assert "pages: no problems" in done.stdout
-    assert f"{TOPIC} is a draft: " in done.stdout
-    page = f"docs/chapters/{TOPIC}.md"
+    assert f"{TOPIC} is 'draft': " in done.stdout
+    page = f"docs/topics/{TOPIC}/index.md"
     for what in (
-        "1 of at least 7 claims",
+        "1 of at least 12 claims",
         "0 of at least 4 figures",
         "1 of at least 2 pairs of a naive version and its twin",
-        "1 of at least 10 follow-ups",
+        "1 of at least 25 questions",
+        "0 of at least 4 questions of level staff",
         "no diagram of the mechanism",
     ):
         assert f": {what} — " in done.stdout
@@ -76,7 +77,7 @@ def test_a_topic_that_is_started_passes_everything_and_hears_what_it_lacks(copy)
 @pytest.mark.parametrize(
     ("topic", "title", "message"),
     [
-        ("event-loop", "", "there is already docs/chapters/event-loop.md, "),
+        ("event-loop", "", "there is already docs/topics/event-loop, "),
         ("Rate-Limiting", "", "not a slug"),
         ("rate_limiting", "", "not a slug"),
         ("../rate", "", "not a slug"),
@@ -86,14 +87,14 @@ def test_a_topic_that_is_started_passes_everything_and_hears_what_it_lacks(copy)
         ("rate-limiting", "rate limiting", "not a title"),
     ],
 )
-def test_a_chapter_that_cannot_be_started_writes_nothing(clone, topic, title, message):
+def test_a_topic_that_cannot_be_started_writes_nothing(clone, topic, title, message):
     before = state(clone)
     with pytest.raises(topics.TopicError, match=message):
         topics.start(topic, title, clone)
     assert state(clone) == before
 
 
-def test_a_left_over_of_a_chapter_is_not_overwritten(clone):
+def test_a_left_over_of_a_topic_is_not_overwritten(clone):
     (clone / "snippets" / TOPIC).mkdir()
     before = state(clone)
     with pytest.raises(topics.TopicError, match=f"there is already snippets/{TOPIC} "):
@@ -105,10 +106,12 @@ NAV = """site_name: Demo # a comment
 
 nav: # in this order
   - Home: index.md
-  - Chapters:
+  - Topics:
       # the first one
-      - One: chapters/one.md
-      - Two: chapters/two.md # last but not least
+      - One: topics/one.md
+      - Two: # last but not least
+          - topics/two/index.md
+          - Code: topics/two/code.md
 
   - Notebooks:
   - Ledger: ledger.md
@@ -117,19 +120,22 @@ theme: material
 
 
 def test_an_entry_goes_to_the_end_of_its_list_and_nothing_else_changes():
-    with_page = topics.with_entry(NAV, "Chapters", "Three", "chapters/three.md")
-    assert with_page == NAV.replace(
-        "not least\n", "not least\n      - Three: chapters/three.md\n"
+    with_page = topics.with_entry(
+        NAV, "Topics", "- Three:", "    - topics/three/index.md"
     )
-    with_book = topics.with_entry(NAV, "Notebooks", "Three", "notebooks/three.ipynb")
+    assert with_page == NAV.replace(
+        "two/code.md\n",
+        "two/code.md\n      - Three:\n          - topics/three/index.md\n",
+    )
+    with_book = topics.with_entry(NAV, "Notebooks", "- Three: notebooks/three.ipynb")
     assert with_book == NAV.replace(
         "Notebooks:\n", "Notebooks:\n      - Three: notebooks/three.ipynb\n"
     )
 
 
 @pytest.mark.parametrize(
-    "text", ["nav: [{Chapters: [{One: one.md}]}]\n", "nav:\n  - One: one.md\n", ""]
+    "text", ["nav: [{Topics: [{One: one.md}]}]\n", "nav:\n  - One: one.md\n", ""]
 )
 def test_a_navigation_that_cannot_be_edited_as_text_is_named(text):
-    with pytest.raises(topics.TopicError, match="no list '- Chapters:' to add to"):
-        topics.with_entry(text, "Chapters", "Three", "chapters/three.md")
+    with pytest.raises(topics.TopicError, match="no list '- Topics:' to add to"):
+        topics.with_entry(text, "Topics", "- Three: topics/three.md")

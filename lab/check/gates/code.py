@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from lab.check import Problem
 from lab.check.content import Tree
-from lab.check.gates.pages import _length
+from lab.check.gates.pages import length
 from lab.check.snippets import MARKER
 from lab.run import outputs
 
@@ -56,13 +56,11 @@ def snippets(tree: Tree) -> Iterator[Problem]:
                     f"break it: at most {COLUMNS}",
                 )
     for _, item in tree.embeds:
-        if item.file in tree.snippets and (
-            (length := _length(tree, item)) > SECTION_LINES
-        ):
+        if item.file in tree.snippets and ((lines := length(tree, item)) > SECTION_LINES):
             yield Problem(
                 "section-length",
                 f"snippets/{item.file}",
-                f"shows {length} lines at a time (section '{item.section}')",
+                f"shows {lines} lines at a time (section '{item.section}')",
                 f"split it: at most {SECTION_LINES}",
             )
     for path in tree.under("snippets/", ".out"):
@@ -95,12 +93,11 @@ def exercises(tree: Tree) -> Iterator[Problem]:
                 "exercise", checks, "no check is marked fails_at_start",
                 "mark what the start must fail: `@pytest.mark.fails_at_start`",
             )  # fmt: skip
-        page = tree.topics.get(topic)
-        text = tree.files[page.path] if page else ""
-        if f"E={key}" not in text:
+        found = tree.topics[topic].pages.values() if topic in tree.topics else ()
+        if not any(f"E={key}" in tree.files[page.path] for page in found):
             yield Problem(
                 "exercise", folder, "the topic does not name it",
-                f"write `make exercise E={key}` under '## Practise'",
+                f"write `make exercise E={key}` under '## Next' of its answer",
             )  # fmt: skip
     for page in tree.pages.values():
         for key in re.findall(r"\bE=([\w-]+/[\w-]+)", tree.files[page.path]):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.check import Problem
 from lab.check.content import Tree
-from lab.check.pages import DRAFT, Embed, Fence, Page, embed
+from lab.check.pages import STATES, Embed, Fence, Page, embed
 from lab.check.snippets import MARKER
 
 DESCRIPTION = range(30, 156)  # characters
@@ -94,13 +94,13 @@ def fences(tree: Tree) -> Iterator[Problem]:
                     'put it in snippets/ and embed it: `--8<-- "topic/file.mjs:section"`',
                 )
             if marked := re.search(r'hl_lines="([^"]*)"', fence.info):
-                length = sum(_length(tree, item) for item in fence.embeds) + len(typed)
+                lines = sum(length(tree, item) for item in fence.embeds) + len(typed)
                 last = max((int(n) for n in re.findall(r"\d+", marked[1])), default=0)
-                if length and last > length:
+                if lines and last > lines:
                     yield Problem(
                         "hl-lines",
                         place,
-                        f"hl_lines {marked[1]!r} in a block of {length} lines",
+                        f"hl_lines {marked[1]!r} in a block of {lines} lines",
                         "count again: lines start at 1 at the top of the section",
                     )
 
@@ -142,7 +142,8 @@ def _commands(
             )
 
 
-def _length(tree: Tree, item: Embed) -> int:
+def length(tree: Tree, item: Embed) -> int:
+    """How many lines of code an embed shows; 0 if it is not there."""
     snippet = tree.embeddable.get(item.file)
     if not snippet:
         return 0
@@ -185,11 +186,17 @@ def front_matter(tree: Tree) -> Iterator[Problem]:
                     "front-matter", f"{page.path}:1", f"no {name} in the front matter",
                     f"start the page with `---`, `{name}: …`, `---`",
                 )  # fmt: skip
-        if page.meta.get("state", DRAFT) != DRAFT:
+        first = page.part == "index"
+        if first and page.meta.get("state") not in STATES:
             yield Problem(
                 "front-matter", f"{page.path}:1",
-                f"state {page.meta['state']!r} in the front matter",
-                f"write `state: {DRAFT}` while the topic is being written, then delete it",
+                f"state {page.meta.get('state')!r} in the front matter",
+                f"a topic's first page has one of {', '.join(STATES)}",
+            )  # fmt: skip
+        if not first and "state" in page.meta:
+            yield Problem(
+                "front-matter", f"{page.path}:1", "a state in the front matter",
+                "delete it: a topic says its state on its first page, once",
             )  # fmt: skip
         length = len(str(page.meta.get("description", "")))
         if page.meta.get("description") and length not in DESCRIPTION:

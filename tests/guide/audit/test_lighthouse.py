@@ -129,14 +129,18 @@ def test_the_table_says_which_device_and_each_page_s_scores():
 
 
 def test_a_page_that_was_not_built_is_named(tmp_path):
-    for path in ("", "chapters/event-loop/", "notebooks/event-loop/"):
+    topic = "topics/event-loop"
+    parts = [f"{topic}/", f"{topic}/questions/", f"{topic}/claims/", f"{topic}/code/"]
+    for path in ("", *parts, "questions/", "notebooks/event-loop/"):
         (tmp_path / path).mkdir(parents=True, exist_ok=True)
         (tmp_path / path / "index.html").touch()
     with pytest.raises(LighthouseError, match="^site/ledger/: not built, and it must"):
         lighthouse.targets(tmp_path)
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / "index.html").touch()
-    assert list(lighthouse.targets(tmp_path)) == ["home", "chapter", "notebook", "ledger"]
+    assert list(lighthouse.targets(tmp_path)) == [
+        "home", "answer", "questions", "claims", "code", "bank", "notebook", "ledger",
+    ]  # fmt: skip
 
 
 CLI = """

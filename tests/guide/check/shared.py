@@ -10,7 +10,7 @@ BLOCKS = """
 /// claim | Ticks come first
     id: ticks-first
     verdict: wrong
-They took {measured demo/lag} here.
+Ticks took {measured demo/lag} here.
 
 More of it.
 ///
@@ -20,21 +20,70 @@ The caption.
 ///
 """
 SAID = "".join(
-    f"\n/// claim | Said {i}\n    id: said-{i}\n    verdict: right\nIt is so.\n///\n"
-    for i in range(2, 8)
+    f"\n/// claim | Said {i}\n    id: said-{i}\n    verdict: right\nThe finding.\n///\n"
+    for i in range(2, 13)
 )
 PLOTS = "".join(f"\n/// figure | demo/plot-{i}\nThe caption.\n///\n" for i in range(2, 5))
+POINTS = """
+- listen for: The first point, which
+  goes on. [proof: demo/said-2]
+- listen for: The second point ([Node.js](https://nodejs.org/api/timers.html)).
+- listen for: The third point. [proof: demo/test:test_ticks demo/measured:lag]
+- red flag: The popular wrong answer.
+- then: ask-2
+"""
+QUESTION = """
+/// question | And {i}?
+    id: ask-{i}
+    level: {level}
+    kind: explain
+    also: other words, ERR_OTHER
+{words}
+{points}
+///
+"""
 ASKED = "".join(
-    f"\n/// details | And {i}?\n    type: question\n    attrs: {{id: ask-{i}}}\n"
-    "An answer in *five* words.\n///\n"
-    for i in range(1, 11)
+    QUESTION.format(
+        i=i,
+        level=("core", "senior", "staff")[i % 3],
+        words="An answer *of* ten words that one says aloud. " * 6,
+        points=POINTS,
+    )
+    for i in range(1, 26)
 )
 
 SECTIONS = {heading: f"Text of {heading.lower()}." for heading in gates.topics.SKELETON}
 SECTIONS |= {
-    "In thirty seconds": "Text of in thirty seconds." + " More words." * 20,
+    "In thirty seconds": "Text of in thirty seconds." + " More words." * 40,
     "How it works": "/// figure | way.svg\nThe way that a request takes.\n///",
-    "Show me": """
+    "Broken, then fixed": """
+```js
+--8<-- "demo/app.naive.mjs"
+```
+
+```js
+--8<-- "demo/app.mjs"
+```
+""",
+    "Next": """`make exercise E=demo/mend`, [claims](claims.md#claim-ticks-first),
+[home](../../index.md#top), [the notebook](../../notebooks/demo.ipynb),
+[the start](#how-it-works).
+""",
+}
+HEAD = "---\ntitle: {}\ndescription: {}, a page that is clean in every way.\n{}---\n\n# {}\n\n"
+ANSWER = HEAD.format("Demo", "The answer", "state: whole\n", "How does it go?")
+ANSWER += "\n".join(f"## {name}\n\n{text}\n" for name, text in SECTIONS.items())
+CLAIMS = HEAD.format('"Demo: on trial"', "The claims", "", "Demo: claims")
+CLAIMS += "## Order\n" + BLOCKS + SAID + PLOTS
+QUESTIONS = HEAD.format('"Demo: questions"', "The bank", "", "Demo: questions")
+QUESTIONS += "## Core\n" + ASKED
+CODE = HEAD.format('"Demo: code"', "The code", "", "Demo: code")
+CODE += """## Order
+
+/// module | demo/login.mjs
+What is passed in.
+///
+
 ```js hl_lines="2"
 --8<-- "demo/order.mjs:order"
 ```
@@ -48,30 +97,13 @@ $ node demo/order.mjs
 --8<-- "demo/rules.yml:rule"
 ```
 
-`#!js createApp()` with Express {version express}, see [claims](#on-trial),
-[home](../index.md#top) and [the notebook](../notebooks/demo.ipynb).
-""",
-    "On trial": BLOCKS + SAID + PLOTS,
-    "Break it": """
-```js
---8<-- "demo/app.naive.mjs"
-```
-
-```js
---8<-- "demo/app.mjs"
-```
+`#!js createApp()` with Express {version express}.
 
 ```js
 --8<-- "demo/login.naive.mjs"
 --8<-- "demo/login.mjs"
 ```
-""",
-    "Ask next": ASKED,
-    "Practise": "`make exercise E=demo/mend`",
-}
-CHAPTER = "---\ntitle: Demo\ndescription: A chapter that is clean in every way.\n---\n"
-CHAPTER += "\n# How does it go?\n\n"
-CHAPTER += "\n".join(f"## {name}\n\n{text}\n" for name, text in SECTIONS.items())
+"""
 
 MODULE = "export function createApp() {\n  return () => {};\n}\n"
 NOTEBOOK = {
@@ -115,15 +147,19 @@ CLEAN = {
     "docs/versions.json": json.dumps(MATRIX),
     OTHERS: "---\ntitle: Others\ndescription: What differs with other versions, and why "
     f"it does.\n---\n\n# Others\n{NOTE}",
-    "docs/summary.md": ABOUT.format("Summary") + "[demo](chapters/demo.md)\n",
+    "docs/summary.md": ABOUT.format("Summary") + "[demo](topics/demo/index.md)\n",
     "docs/changelog.md": ABOUT.format("Changelog")
-    + "\n## 2026-01-01: A\n\n[demo](chapters/demo.md)\n",
+    + "\n## 2026-01-01: A\n\n[demo](topics/demo/index.md)\n",
     "mkdocs.yml": "nav:\n  - Home: index.md\n  - Summary: summary.md\n  - Log: changelog.md\n  - Others: versions.md\n"
-    "  - Demo: chapters/demo.md\n"
+    "  - Demo:\n      - topics/demo/index.md\n      - Asked: topics/demo/questions.md\n"
+    "      - Trial: topics/demo/claims.md\n      - Code: topics/demo/code.md\n"
     "  - Book: notebooks/demo.ipynb\nsite_url: !ENV [X, '']\n",
     "docs/index.md": "---\ntitle: Home\ndescription: The first page, with a heading that "
     "has an id.\n---\n\n# Home { #top }\n",
-    "docs/chapters/demo.md": CHAPTER,
+    "docs/topics/demo/index.md": ANSWER,
+    "docs/topics/demo/questions.md": QUESTIONS,
+    "docs/topics/demo/claims.md": CLAIMS,
+    "docs/topics/demo/code.md": CODE,
     "docs/evidence/demo.json": json.dumps(EVIDENCE),
     **{f"docs/evidence/demo/{name}.svg": SVG for name in PLOT_NAMES},
     "docs/assets/way.svg": SVG,
@@ -152,7 +188,7 @@ CLEAN = {
     '@pytest.mark.claim("demo/ticks-first")\ndef test_ticks():\n    assert 1\n'
     + "".join(
         f'\n\n@pytest.mark.claim("demo/said-{i}")\ndef test_{i}(): ...\n'
-        for i in range(2, 8)
+        for i in range(2, 13)
     ),
     "tests/exercises/demo/test_mend.py": "@pytest.mark.fails_at_start\ndef test_x(): ...\n",
     "pyproject.toml": '[project]\nname = "demo"\ndependencies = ["httpx>=0.28,<0.29"]\n'
@@ -162,7 +198,10 @@ CLEAN = {
     'requires-dist = [{ name = "httpx", specifier = ">=0.28,<0.29" }]\n'
     '[package.metadata.requires-dev]\ntest = [{ name = "pytest", specifier = ">=9" }]\n',
 }
-PAGE = "docs/chapters/demo.md"
+# the four pages of the clean topic; most faults go into the answer
+PAGE, BANK, TRIAL, TAKE = (
+    f"docs/topics/demo/{part}.md" for part in ("index", "questions", "claims", "code")
+)
 
 
 def replace(path, old, new):

@@ -7,7 +7,7 @@ from lab.check import gates
 from .shared import (
     BLOCKS,
     DATED,
-    PAGE,
+    TRIAL,
     UNDATED,
     append,
     assert_found,
@@ -22,15 +22,18 @@ FAULTS = [
         "proof-unclaimed",
         replace("tests/topics/demo/test_demo.py", "ticks-first", "other"),
     ),
-    ("claim-form", replace(PAGE, "verdict: wrong", "verdict: maybe")),
-    ("claim-form", replace(PAGE, "id: ticks-first", "id: Ticks First")),
-    ("claim-form", replace(PAGE, "verdict: wrong", "verdict: wrong\n    verdcit: wrong")),
-    ("claim-form", replace(PAGE, "claim | Ticks come first", "claim")),
-    ("claim-form", replace(PAGE, "verdict: wrong", f"verdict: wrong\n{UNDATED}")),
-    ("claim-form", replace(PAGE, "verdict: wrong", f"verdict: right\n{DATED}")),
-    ("claim-doubled", append(BLOCKS)),
-    ("claim-number", replace(PAGE, "More of it.", "It took 12 ms.")),
-    ("claim-number", replace(PAGE, "{measured demo/lag}", "40 %")),
+    ("claim-form", replace(TRIAL, "verdict: wrong", "verdict: maybe")),
+    ("claim-form", replace(TRIAL, "id: ticks-first", "id: Ticks First")),
+    (
+        "claim-form",
+        replace(TRIAL, "verdict: wrong", "verdict: wrong\n    verdcit: wrong"),
+    ),
+    ("claim-form", replace(TRIAL, "claim | Ticks come first", "claim")),
+    ("claim-form", replace(TRIAL, "verdict: wrong", f"verdict: wrong\n{UNDATED}")),
+    ("claim-form", replace(TRIAL, "verdict: wrong", f"verdict: right\n{DATED}")),
+    ("claim-doubled", append(BLOCKS, TRIAL)),
+    ("claim-number", replace(TRIAL, "More of it.", "It took 12 ms.")),
+    ("claim-number", replace(TRIAL, "{measured demo/lag}", "40 %")),
 ]
 
 

@@ -8,7 +8,8 @@ from lab.check import gates
 
 from .shared import (
     EVIDENCE,
-    PAGE,
+    TAKE,
+    TRIAL,
     VALUE,
     add,
     append,
@@ -21,12 +22,12 @@ from .shared import (
 )
 
 FAULTS = [
-    ("measured", replace(PAGE, "{measured demo/lag}", "{measured demo/lga}")),
-    ("figure", replace(PAGE, "figure | demo/lag-plot", "figure | demo/plot")),
+    ("measured", replace(TRIAL, "{measured demo/lag}", "{measured demo/lga}")),
+    ("figure", replace(TRIAL, "figure | demo/lag-plot", "figure | demo/plot")),
     ("figure", remove("docs/evidence/demo/lag-plot.svg")),
     ("figure", add("docs/evidence/demo/lag-plot.svg", "<svg/>")),
     ("figure", append("\n/// figure | loop.svg\n///\n")),
-    ("version", replace(PAGE, "{version express}", "{version expres}")),
+    ("version", replace(TAKE, "{version express}", "{version expres}")),
     ("evidence", add("docs/evidence/demo.json", "{")),
     ("evidence", entry(value=0.5)),
     ("evidence-stale", entry(versions={"express": "4.21.0"})),

@@ -7,7 +7,7 @@ import pytest
 
 from lab.check import content, gates
 
-from .shared import CLEAN, ORDER, OTHERS, PAGE, append, codes, replace
+from .shared import CLEAN, ORDER, OTHERS, TAKE, append, codes, replace
 
 
 def test_the_clean_tree_has_no_problem():
@@ -16,10 +16,10 @@ def test_the_clean_tree_has_no_problem():
 
 def test_a_problem_names_page_and_line():
     files = dict(CLEAN)
-    replace(PAGE, "order.mjs:order", "order.mjs:odrer")(files)
-    line = files[PAGE].split("\n").index('--8<-- "demo/order.mjs:odrer"') + 1
+    replace(TAKE, "order.mjs:order", "order.mjs:odrer")(files)
+    line = files[TAKE].split("\n").index('--8<-- "demo/order.mjs:odrer"') + 1
     assert str(gates.check(content.Tree(files))[0]) == (
-        f"{PAGE}:{line}: section 'odrer' not in snippets/demo/order.mjs — it has order: "
+        f"{TAKE}:{line}: section 'odrer' not in snippets/demo/order.mjs — it has order: "
         "add the marker or fix the name"
     )
 

@@ -4,19 +4,30 @@ import pytest
 
 from lab.check import pages, snippets
 
-from .shared import ORDER, PAGE, append, assert_found, ids, replace, reported_by
+from .shared import (
+    BANK,
+    ORDER,
+    PAGE,
+    TRIAL,
+    append,
+    assert_found,
+    ids,
+    replace,
+    reported_by,
+)
 
 FAULTS = [
     ("front-matter", replace(PAGE, "title: Demo", "title: [Demo")),
-    ("front-matter", replace(PAGE, "way.\n---\n", "way.\n")),
+    ("front-matter", replace(BANK, "way.\n---\n", "way.\n")),
     ("section-unclosed", replace("snippets/demo/rules.yml", "# --8<-- [end:rule]\n", "")),
     ("section-unclosed", replace(ORDER, "// --8<-- [end:order]\n", "")),
     ("section-unopened", replace(ORDER, "// --8<-- [start:order]\n", "")),
     ("section-doubled", lambda f: f.update({ORDER: f[ORDER] * 2})),
     ("marker", replace(ORDER, "[end:order]", "[ende:order]")),
     ("fence-unclosed", append("\n```python\nx = 1\n")),
-    ("claim-unclosed", replace(PAGE, "More of it.\n///", "More of it.\n")),
-    ("image-alt", append("\n![](../evidence/demo/lag-plot.svg)\n")),
+    ("block-unclosed", replace(TRIAL, "More of it.\n///", "More of it.\n")),
+    ("block-unclosed", replace(BANK, "- then: ask-2\n\n///", "- then: ask-2\n")),
+    ("image-alt", append("\n![](../../evidence/demo/lag-plot.svg)\n")),
 ]
 
 

@@ -7,10 +7,13 @@ import pytest
 from lab.check import content, gates
 
 from .shared import (
+    BANK,
     CLEAN,
     NOTEBOOK,
     ORDER,
     PAGE,
+    TAKE,
+    TRIAL,
     add,
     append,
     assert_found,
@@ -24,15 +27,24 @@ from .shared import (
 )
 
 FAULTS = [
-    ("skeleton", replace(PAGE, "## Ask next", "## Questions")),
+    ("skeleton", replace(PAGE, "## Wrong answers", "## Wrong")),
+    ("skeleton", replace(PAGE, "## Next", "## Next\n\n## Sources\n")),
     (
         "skeleton",
-        replace(PAGE, "## Practise", "## Practise\n\n## Sources\n\n## Practise"),
+        several(
+            replace(PAGE, "## When not", "## When"),
+            replace(PAGE, "## In production", "## When not"),
+            replace(PAGE, "## When\n", "## In production\n"),
+        ),
     ),
     ("skeleton", append("\n# A second title\n")),
+    ("skeleton", replace(TRIAL, "# Demo: claims", "Demo")),
     ("topic", remove("notebooks/demo.ipynb")),
     ("topic", remove("tests/topics/demo/test_demo.py")),
     ("topic", add("notebooks/dmeo.ipynb", json.dumps(NOTEBOOK))),
+    ("topic", remove(TAKE)),
+    ("topic", remove(PAGE)),
+    ("topic", add("docs/topics/demo/more.md", CLEAN[TAKE])),
 ]
 
 
@@ -44,27 +56,59 @@ def test_a_planted_fault_is_found(code, plant):
 TASK = "snippets/demo/exercises/mend"
 TEST = "tests/topics/demo/test_demo.py"
 LACKS = [
-    ("few-claims", replace(PAGE, "claim | Said 4", "admonition | Said 4")),
-    ("few-figures", replace(PAGE, "figure | demo/plot-3", "figure | demo/plot-2")),
-    ("few-pairs", replace(PAGE, '"demo/login.mjs"', '"demo/app.mjs"')),
-    ("few-pairs", replace(PAGE, '"demo/login.naive.mjs"', '"demo/app.mjs"')),
+    ("few-claims", replace(TRIAL, "claim | Said 4", "admonition | Said 4")),
     (
-        "few-pairs",  # the twin is shown, but elsewhere
-        several(
-            replace(PAGE, '--8<-- "demo/login.mjs"\n', ""),
-            append('\n```js\n--8<-- "demo/login.mjs"\n```\n'),
+        "few-right",  # two of twelve
+        lambda files: files.update(
+            {TRIAL: files[TRIAL].replace("verdict: right", "verdict: depends", 9)}
         ),
     ),
-    ("few-follow-ups", replace(PAGE, "type: question", "type: note")),
+    ("few-figures", replace(TRIAL, "figure | demo/plot-3", "figure | demo/plot-2")),
+    ("few-pairs", replace(TAKE, '"demo/login.mjs"', '"demo/app.mjs"')),
+    ("few-pairs", replace(TAKE, '"demo/login.naive.mjs"', '"demo/app.mjs"')),
     (
-        "few-follow-ups",  # there are ten, one of them elsewhere
+        "no-story",  # the pair is shown, but its other half elsewhere
         several(
-            replace(PAGE, "details | And 3?", "admonition | And 3?"),
-            append("\n/// details | And?\n    type: question\nSo.\n///\n"),
+            replace(PAGE, '--8<-- "demo/app.mjs"\n', ""),
+            append('\n```js\n--8<-- "demo/app.mjs"\n```\n', TAKE),
         ),
     ),
-    ("follow-up-id", replace(PAGE, "    attrs: {id: ask-3}\n", "")),
-    ("follow-up-id", replace(PAGE, "{id: ask-3}", "{class: ask-3}")),
+    *(
+        ("finding-begins", replace(TRIAL, "The finding.", finding))
+        for finding in (
+            "finds it.",
+            "In Node it is so.",
+            "This is so.",
+            "{measured demo/lag} were seen.",
+            "12 were seen.",
+            "Two, and one.",
+            "A hundred of them.",
+            "*Most* of it is so.",
+            "“None came.”",
+        )
+    ),
+    ("few-questions", replace(BANK, "question | And 3?", "details | And 3?")),
+    (
+        "few-questions",  # of one level
+        lambda files: files.update(
+            {BANK: files[BANK].replace("level: staff", "level: core", 5)}
+        ),
+    ),
+    (
+        "question-lacks",
+        replace(BANK, " An answer *of* ten words that one says aloud." * 2, ""),
+    ),
+    ("question-lacks", replace(BANK, "An answer", "word " * 60)),
+    (
+        "question-lacks",
+        replace(BANK, "- listen for: The second", "- red flag: The second"),
+    ),
+    (
+        "question-lacks",
+        replace(BANK, "- then: ask-2", "- listen for: More. [proof: demo/said-2]\n" * 4),
+    ),
+    ("question-lacks", replace(BANK, "- red flag: The", "- then: The")),
+    ("question-lacks", replace(BANK, "goes on. [proof: demo/said-2]", "goes on.")),
     ("no-diagram", replace(PAGE, "/// figure | way.svg", "/// note | way")),
     (
         "no-exercise",
@@ -72,8 +116,9 @@ LACKS = [
             *(remove(f"{TASK}/{n}") for n in ("task.md", "start.mjs", "solution.mjs"))
         ),
     ),
+    ("no-module", replace(TAKE, "/// module | demo/login.mjs", "/// note | x")),
     (
-        "no-module",
+        "no-factory",
         several(
             *(
                 each(f"snippets/demo/{n}.mjs", "createApp", "make")
@@ -81,14 +126,16 @@ LACKS = [
             )
         ),
     ),
-    ("long-text", append("word " * 2200)),
-    ("long-text", append("\n/// admonition | Open\n" + "word " * 2200 + "\n///\n")),
-    ("long-text", append("i `<3` it " + "word " * 2200 + "and `x>3`")),
+    ("long-text", append("word " * 1800)),
+    ("long-text", append("\n/// admonition | Open\n" + "word " * 1800 + "\n///\n")),
+    ("long-text", append("i `<3` it " + "word " * 1800 + "and `x>3`")),
+    ("long-code", append('\n```js\n--8<-- "demo/app.mjs"\n```\n' * 25)),
     ("thirty-seconds", each(PAGE, " More words.", "")),
     ("thirty-seconds", replace(PAGE, "Text of in thirty seconds.", "word " * 96)),
-    ("untold", replace("docs/summary.md", "(chapters/demo.md)", "(index.md)")),
-    ("untold", replace("docs/changelog.md", "(chapters/demo.md)", "(index.md)")),
+    ("untold", replace("docs/summary.md", "(topics/demo/index.md)", "(index.md)")),
+    ("untold", replace("docs/changelog.md", "(topics/demo/index.md)", "(index.md)")),
     ("to-write", append("\nTODO the rest.\n")),
+    ("to-write", append("\nTODO the rest.\n", BANK)),
     ("to-write", append("// TODO better\n", ORDER)),
     ("to-write", append("TODO\n", f"{TASK}/task.md")),
     ("to-write", append("// TODO\n", f"{TASK}/start.mjs")),
@@ -102,12 +149,12 @@ def lacks(files):
     return gates.topics.incomplete(content.Tree(files), "demo")
 
 
-def test_the_clean_tree_is_a_whole_chapter():
+def test_the_clean_tree_is_a_whole_topic():
     assert [str(problem) for problem in lacks(CLEAN)] == []
 
 
 @pytest.mark.parametrize(("code", "plant"), LACKS, ids=ids(LACKS))
-def test_what_a_chapter_lacks_is_found(code, plant):
+def test_what_a_topic_lacks_is_found(code, plant):
     files = dict(CLEAN)
     plant(files)
     assert files != CLEAN
@@ -131,11 +178,12 @@ COMPLETE = [
     append(
         f"\n//// details | Long?\n/// admonition | In it\n{LONG}\n///\n{LONG}\n////\n"
     ),
-    replace(PAGE, "More of it.", LONG),
+    replace(TRIAL, "More of it.", LONG),
+    append(LONG, BANK),
     append(f"\n```python\n{LONG}\n```\n"),
     append(f"\n<svg><text>\n{LONG}\n</text></svg>\n<!-- {LONG} -->\n"),
     append("- / | * " * 2200),
-    # another chapter's business, and other words
+    # another topic's business, and other words
     add("snippets/other/x.mjs", "// TODO\n"),
     append("\nTodo lists, TODOS and to do.\n"),
     append("TODO\n", "snippets/demo/order.mjs.out"),
@@ -143,7 +191,7 @@ COMPLETE = [
 
 
 @pytest.mark.parametrize("plant", COMPLETE)
-def test_a_chapter_may_be_whole_in_more_than_one_way(plant):
+def test_a_topic_may_be_whole_in_more_than_one_way(plant):
     files = dict(CLEAN)
     plant(files)
     assert [str(problem) for problem in lacks(files)] == []

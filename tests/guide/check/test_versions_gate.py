@@ -7,7 +7,7 @@ from lab.check import gates
 from .shared import (
     NOTE,
     OTHERS,
-    PAGE,
+    TAKE,
     add,
     append,
     assert_found,
@@ -18,7 +18,7 @@ from .shared import (
 )
 
 FAULTS = [
-    ("version-typed", replace(PAGE, "Express {version express}", "Express 5.3.0")),
+    ("version-typed", replace(TAKE, "Express {version express}", "Express 5.3.0")),
     ("version-typed", append("\nInstall express@5.3.0 today.\n")),
     ("versions", add("docs/versions.json", "{")),
     ("versions-stale", replace("docs/versions.json", "5.1.0", "4.22.3")),

@@ -16,15 +16,25 @@ from ..shared import in_copy
 
 EDITS = (
     # page, file, what stands there, what is put in its place
-    ("chapters", "docs/chapters/event-loop.md", "\n## How", "\nEdited page.\n\n## How"),
     (
-        "chapters",
+        "topics/event-loop",
+        "docs/topics/event-loop/index.md",
+        "\n## How",
+        "\nEdited page.\n\n## How",
+    ),
+    (
+        "topics/event-loop/claims",
         "snippets/event-loop/order.mjs",
         "order]\n",
         "order]\n// Edited code.\n",
     ),
-    ("notebooks", "notebooks/event-loop.ipynb", "the measurements", "Edited book."),
-    ("chapters", "lab/publish/blocks.py", '"checked with', '"Edited lab.'),
+    (
+        "notebooks/event-loop",
+        "notebooks/event-loop.ipynb",
+        "the measurements",
+        "Edited book.",
+    ),
+    ("topics/event-loop", "lab/publish/blocks.py", 'f"proved with', 'f"Edited lab.'),
 )
 
 
@@ -34,7 +44,7 @@ def test_serve_shows_edits_in_docs_snippets_notebooks_and_lab(copy):
 
     def shows(page, text):
         try:
-            return text in httpx.get(f"http://127.0.0.1:{port}/{page}/event-loop/").text
+            return text in httpx.get(f"http://127.0.0.1:{port}/{page}/").text
         except httpx.TransportError:
             return False
 
@@ -54,7 +64,7 @@ def test_serve_shows_edits_in_docs_snippets_notebooks_and_lab(copy):
             time.sleep(0.1)
 
     try:
-        shown("chapters", "</html>")
+        shown("topics/event-loop", "</html>")
         for page, path, old, new in EDITS:
             file = copy / path
             assert old in file.read_text("utf-8")
@@ -77,7 +87,7 @@ def test_serve_looks_at_no_npm_package(tmp_path):
 @pytest.mark.timeout(900)
 def test_a_page_with_a_dead_anchor_stops_the_build(copy):
     page = copy / "docs" / "index.md"
-    page.write_text(page.read_text("utf-8") + "\n[x](chapters/event-loop.md#none)\n")
+    page.write_text(page.read_text("utf-8") + "\n[x](topics/event-loop/index.md#none)\n")
     child, token = in_copy(copy, "-m", "lab", "site")
     try:
         assert process.wait(child, 600)

@@ -1,4 +1,4 @@
-"""What docs/chapters/{{topic}}.md says, run."""
+"""What docs/topics/{{topic}}/ says, run."""
 
 import pytest
 

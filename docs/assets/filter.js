@@ -1,0 +1,95 @@
+// The filter of a long list (the ledger, the bank of questions): what is chosen stands in
+// the address, so that a view can be linked to. Without it the page is complete, just
+// longer. The list says by `data-filter` which fields its rows have; `topic` is that of
+// the group around them. What can be typed is looked for in a row's text and in its
+// `data-also`.
+const list = document.querySelector('[data-filter]');
+const fields = list.dataset.filter.split(' ');
+const groups = [...list.querySelectorAll('[data-group]')].map((group) => ({
+  group,
+  title: group.querySelector('th, h2').childNodes[0].textContent.trim(),
+  rows: [...group.querySelectorAll('[data-row]')],
+}));
+const rows = groups.flatMap((each) => each.rows);
+const asked = new URLSearchParams(location.search);
+const titled = (name) => name[0].toUpperCase() + name.slice(1);
+
+const labelled = (title, control) => {
+  const label = document.createElement('label');
+  label.append(title, ' ', control);
+  return label;
+};
+
+const choice = (name) => {
+  const select = document.createElement('select');
+  select.name = name;
+  select.add(new Option('all', ''));
+  if (name === 'topic')
+    for (const { group, title } of groups)
+      select.add(new Option(title, group.dataset.group));
+  else
+    for (const value of new Set(rows.map((row) => row.dataset[name]))) {
+      const count = rows.filter((row) => row.dataset[name] === value).length;
+      select.add(new Option(`${value} (${count})`, value));
+    }
+  select.value = asked.get(name) ?? '';
+  if (select.selectedIndex < 0) select.value = '';
+  return labelled(titled(name), select);
+};
+
+const words = document.createElement('input');
+words.type = 'search';
+words.name = 'words';
+words.value = asked.get('words') ?? '';
+const form = document.createElement('form');
+form.className = 'pn-filter';
+form.setAttribute('aria-label', 'Filter the list');
+const count = document.createElement('output');
+form.append(...fields.map(choice), labelled('Words', words), count);
+
+const haystacks = new Map(
+  rows.map((row) => [
+    row,
+    `${row.textContent} ${row.dataset.also ?? ''}`.toLowerCase(),
+  ]),
+);
+
+const filter = () => {
+  const { words: typed, ...wanted } = Object.fromEntries(new FormData(form));
+  const needles = typed.toLowerCase().split(/\s+/);
+  let shown = 0;
+  for (const { group, rows: own } of groups) {
+    let here = 0;
+    for (const row of own) {
+      const values = { ...row.dataset, topic: group.dataset.group };
+      row.hidden =
+        fields.some(
+          (name) => wanted[name] && wanted[name] !== values[name],
+        ) || !needles.every((needle) => haystacks.get(row).includes(needle));
+      here += !row.hidden;
+    }
+    group.hidden = here === 0;
+    shown += here;
+  }
+  count.textContent = `${shown} of ${rows.length}`;
+  const query = new URLSearchParams(
+    Object.entries({ ...wanted, words: typed }).filter(([, value]) => value),
+  );
+  const search = query.size ? `?${query}` : location.pathname;
+  history.replaceState(null, '', search + location.hash);
+};
+
+form.addEventListener('input', filter);
+form.addEventListener('submit', (event) => event.preventDefault());
+const first = list.querySelector('.pn-ledger') ?? groups[0]?.group;
+first.before(form);
+// a link to a row wins over a filter that would hide it
+if (location.hash) {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target && list.contains(target)) {
+    form.reset();
+    words.value = '';
+    for (const select of form.querySelectorAll('select')) select.value = '';
+  }
+}
+filter();

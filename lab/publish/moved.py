@@ -1,0 +1,73 @@
+"""The old addresses, `chapters/<topic>/`: each a page that leads to the topic's four.
+
+Without JavaScript it links them; docs/assets/moved.js follows an old anchor to its new
+place."""
+
+from collections.abc import Iterator
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, InclusionLevel
+
+from lab.check.content import Topic, Tree
+
+# those that had a page of their own before topics had four
+TOPICS = (
+    "event-loop", "clustering", "rate-limiting", "websockets", "rest-apis",
+    "jwt", "architecture", "validation", "observability", "hardening",
+)  # fmt: skip
+# headings of the old page whose text is not a heading any more: part, anchor there
+RENAMED = {
+    "why-and-when-not": ("index", "when-not"),
+    "show-me": ("code", ""),
+    "on-trial": ("claims", ""),
+    "break-it": ("index", "broken-then-fixed"),
+    "ask-next": ("questions", ""),
+    "practise": ("index", "next"),
+}
+_NAMES = {
+    "index": "the answer",
+    "questions": "the questions",
+    "claims": "the claims on trial",
+    "code": "the code",
+}
+
+
+def places(topic: Topic) -> dict[str, tuple[str, str]]:
+    """Part and anchor for each old anchor: those of the four pages, and the renamed."""
+    found = {
+        anchor: (part, anchor)
+        for part in reversed(list(topic.pages))
+        for anchor in topic.pages[part].anchors
+    }
+    return RENAMED | found
+
+
+def pages(tree: Tree, config: MkDocsConfig) -> Iterator[File]:
+    """A file for MkDocs at each old address whose topic is there."""
+    for slug in TOPICS:
+        if slug in tree.topics:
+            text = page(tree.topics[slug])
+            yield File.generated(
+                config, f"chapters/{slug}.md", content=text,
+                inclusion=InclusionLevel.NOT_IN_NAV,
+            )  # fmt: skip
+
+
+def page(topic: Topic) -> str:
+    """The Markdown of the page at a topic's old address."""
+    anchors: dict[str, list[str]] = {part: [] for part in topic.pages}
+    for old, (part, new) in sorted(places(topic).items()):
+        if part in anchors:
+            anchors[part].append(old if old == new else f"{old}={new}")
+    links = "\n".join(
+        f"- [{_NAMES.get(part, part)}](../topics/{topic.slug}/{part}.md)"
+        f'{{ data-anchors="{" ".join(anchors[part])}" }}'
+        for part in topic.pages
+    )
+    return (
+        f"---\ntitle: '{topic.title}: moved'\n"
+        f"description: 'The page on {topic.title} has moved: to the answer, the "
+        "questions, the claims on trial and the code.'\n"
+        "search: { exclude: true }\nhide: [toc, navigation]\nscript: moved.js\n---\n\n"
+        f"# {topic.title}: moved\n\nThis page is four pages now:\n\n{links}\n"
+    )
