@@ -250,6 +250,16 @@ export const recipes = {
         mapBounded([1, 2, 3], 2, task, { signal }),
     use: async (run) => (await run()).join(),
   },
+  'event-loop/interval.mjs#repeat': {
+    deps: () => ({ task: async () => 1, failed: () => {} }),
+    make:
+      (repeat, { task, failed, signal }) =>
+      async () => {
+        const both = AbortSignal.any([AbortSignal.timeout(20), signal]);
+        await repeat(task, 1, { signal: both, failed });
+      },
+    use: async (run) => run(),
+  },
   'event-loop/login.mjs#createApp': {
     deps: () => ({ N: 2 ** 10 }),
     requests: [

@@ -33,6 +33,7 @@ def test_two_modes_of_unhandled_rejections_keep_the_process(tmp_path, mode, code
     assert ("alive" in done.stdout) == (code == 0)
 
 
+@pytest.mark.claim("event-loop/both-awaits-in-one-try")
 @pytest.mark.parametrize("how", ["one after the other", "together"])
 def test_two_promises_that_are_not_awaited_together_can_end_the_process(how):
     source = """

@@ -119,6 +119,7 @@ def test_a_writer_that_ignores_false_fills_memory_and_pipeline_does_not():
     )
 
 
+@pytest.mark.claim("event-loop/context-follows-await")
 def test_a_request_keeps_its_context_across_awaits():
     lines = node.lines("event-loop/context.mjs")
     assert lines[2:] == [

@@ -42,6 +42,7 @@ def test_a_stall_that_begins_right_after_a_reset_is_not_recorded():
     assert seen["stalled"]["utilization"] > 0.8  # which sees it all the same
 
 
+@pytest.mark.claim("event-loop/profile-names-the-blocker")
 def test_a_cpu_profile_names_the_function_that_blocks(tmp_path):
     flags = ("--cpu-prof", f"--cpu-prof-dir={tmp_path}")
     module = tmp_path / "busy.mjs"

@@ -43,6 +43,7 @@ def test_recursive_next_tick_and_microtasks_starve_a_timer_and_set_immediate_doe
 
 
 @pytest.mark.claim("event-loop/set-immediate-is-immediate")
+@pytest.mark.claim("event-loop/immediate-first-after-io")
 def test_in_an_io_callback_set_immediate_is_first_every_time():
     for _ in range(20):
         lines = node.lines("event-loop/after-poll.mjs")
@@ -55,6 +56,7 @@ def test_after_two_milliseconds_of_start_up_a_timer_is_first_from_the_main_modul
     }
 
 
+@pytest.mark.claim("event-loop/drained-between-callbacks")
 def test_between_two_timer_callbacks_ticks_and_microtasks_are_drained():
     assert [line.strip() for line in node.lines("event-loop/drained.mjs")] == [
         "timer 1", "tick of timer 1", "microtask of timer 1", "timer 2",

@@ -1,0 +1,97 @@
+"""What tells a busy loop from a busy process: utilisation, CPU time, and whose pool it is."""
+
+import json
+
+import pytest
+
+from lab.run import node
+
+IN_A_CALLBACK = """
+import { execSync } from 'node:child_process';
+import { pbkdf2 } from 'node:crypto';
+import { promisify } from 'node:util';
+const hash = promisify(pbkdf2);
+await new Promise((resolve) => setImmediate(resolve));
+const [cpu, loop, wall] = [process.cpuUsage(), performance.eventLoopUtilization(),
+  performance.now()];
+%s
+await new Promise((resolve) => setImmediate(resolve));
+const { user, system } = process.cpuUsage(cpu);
+const { active, utilization } = performance.eventLoopUtilization(loop);
+console.log(JSON.stringify({ cpu: (user + system) / 1000, active, utilization,
+  wall: performance.now() - wall }));
+"""
+
+
+@pytest.mark.claim("event-loop/low-cpu-means-idle-loop")
+def test_a_loop_that_waits_for_a_program_is_fully_used_and_needs_no_cpu():
+    seen = json.loads(node.printed(IN_A_CALLBACK % "execSync('sleep 1');"))
+    assert seen["utilization"] > 0.9 and seen["active"] > 900
+    assert seen["cpu"] < seen["active"] / 4
+
+
+@pytest.mark.claim("event-loop/low-cpu-means-idle-loop")
+def test_hashing_on_the_pool_needs_cpu_while_the_loop_is_idle():
+    work = "await Promise.all(Array.from({ length: 8 }, () => hash('x', 'y', 3e5, 64, 'sha512')));"
+    seen = json.loads(node.printed(IN_A_CALLBACK % work, timeout=60))
+    assert seen["cpu"] > 5 * seen["active"]
+
+
+@pytest.mark.claim("event-loop/low-cpu-means-idle-loop")
+def test_utilisation_is_a_threads_own():
+    source = """
+    import { once } from 'node:events';
+    import { Worker } from 'node:worker_threads';
+    const worker = new Worker(`
+      const { parentPort } = require('node:worker_threads');
+      parentPort.once('message', () => {
+        const end = performance.now() + 500;
+        while (performance.now() < end);
+        parentPort.postMessage('done');
+      });
+      parentPort.postMessage('ready');
+    `, { eval: true, execArgv: [] });
+    await once(worker, 'message');
+    const mine = performance.eventLoopUtilization();
+    const its = worker.performance.eventLoopUtilization();
+    worker.postMessage('go');
+    await once(worker, 'message');
+    console.log(JSON.stringify([
+      performance.eventLoopUtilization(mine).active,
+      worker.performance.eventLoopUtilization(its).active,
+    ]));
+    await worker.terminate();
+    """
+    main, worker = json.loads(node.printed(source))
+    assert worker > 450 and worker > 5 * main
+
+
+@pytest.mark.claim("event-loop/pool-is-per-worker")
+def test_a_worker_waits_for_the_same_pool_as_the_main_thread():
+    source = """
+    import { once } from 'node:events';
+    import { Worker } from 'node:worker_threads';
+    import { stick } from './event-loop/stuck-pool.mjs';
+    const worker = new Worker(`
+      const { parentPort } = require('node:worker_threads');
+      const fs = require('node:fs');
+      parentPort.once('message', async () => {
+        let found = false;
+        fs.stat('.', () => { found = true; parentPort.postMessage('found'); });
+        for (let turn = 0; turn < 2000; turn += 1) await new Promise(setImmediate);
+        parentPort.postMessage(found ? 'too early' : 'waits');
+      });
+      parentPort.postMessage('ready');
+    `, { eval: true, execArgv: [] });
+    await once(worker, 'message');
+    const release = stick(4);
+    worker.postMessage('go');
+    const said = [];
+    said.push(...(await once(worker, 'message')));
+    const next = once(worker, 'message');
+    await release();
+    said.push(...(await next));
+    console.log(said.join(' '));
+    await worker.terminate();
+    """
+    assert node.printed(source) == "waits found\n"
