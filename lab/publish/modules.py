@@ -11,7 +11,11 @@ from lab import ROOT
 from lab.check.content import Topic, Tree
 from lab.run import node
 
-_RELATIVE = re.compile(r"['\"](\.{1,2}/[\w./-]+\.[mc]?js(?:on)?)['\"]")
+# './x.mjs', and what is written without a dot: new URL('x.mjs', import.meta.url)
+_RELATIVE = re.compile(
+    r"['\"](\.{1,2}/[\w./-]+\.[mc]?js(?:on)?)['\"]"
+    r"|\bnew URL\(\s*['\"]([\w./-]+)['\"],\s*import\.meta\.url"
+)
 _PACKAGE = re.compile(
     r"(?:^\s*(?:import|export)\b[^'\"]*?|\bfrom\s*|\bimport\(\s*|\brequire\(\s*)"
     r"['\"]((?!node:|[./])(?:@[\w.-]+/)?[\w.-]+)(?:/[\w./-]+)?['\"]",
@@ -31,7 +35,7 @@ def files(tree: Tree, *names: str) -> list[str]:
         found.add(name)
         waiting += [
             posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-            for target in _RELATIVE.findall(tree.files[f"snippets/{name}"])
+            for target in map("".join, _RELATIVE.findall(tree.files[f"snippets/{name}"]))
         ]
     return sorted(found)
 

@@ -232,6 +232,8 @@ def test_a_fork_that_the_system_refuses_is_counted_and_tried_again(crew, refuse)
         alive = workers(server)
         os.kill(server.pid, signal.SIGUSR2)
         os.kill(min(alive), signal.SIGKILL)
+        # a refused start is a process for a moment, too: until exec() fails in it
+        process.until(lambda: len(said(server, "delay")) == 2)
         process.until(lambda: len(workers(server) - alive) == 1)
         assert [each["delay"] for each in said(server, "delay")] == [50, 100]
         assert httpx.get(server.url + "/orders/ord_1/label").json() == ANSWER
