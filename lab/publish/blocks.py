@@ -281,7 +281,7 @@ class Figure(Block):
         key = self.argument.strip()
         name = Path(key).stem
         figure = element(parent, "figure", "pn-plot", id=f"figure-{name}")
-        svg = tree().files.get(content.drawing(tree(), key) or "", "")
+        svg = _lighter(tree().files.get(content.drawing(tree(), key) or "", ""))
         # wide drawings scroll on narrow screens, so the box takes the keyboard
         box = element(figure, "div", "pn-scroll", self.md.htmlStash.store(svg))
         box.set("tabindex", "0")
@@ -504,6 +504,18 @@ def makeExtension(**options) -> Extension:
     return GuideExtension(**options)
 
 
+def _lighter(svg: str) -> str:
+    """A drawing whose coordinates have one decimal: a tenth of a pixel, which nobody
+    sees and which is a good part of a page's weight."""
+    return re.sub(
+        r' (?:d|x|y)="[^"]*"',
+        lambda found: re.sub(
+            r"\d+\.\d\d+", lambda number: f"{float(number[0]):.1f}", found[0]
+        ),
+        svg,
+    )
+
+
 def _from_address(target: str) -> str:
     """A file of the site as the page that is being rendered has to write it in HTML; a
     page's address is a folder."""
@@ -542,7 +554,7 @@ def _mark_points(fold, question: pages.Question, repo: str) -> None:
                 path, _, anchor = found.place.partition("#")
                 element(holder, "a", text=found.asked, href=f"{link(path)}#{anchor}")
     if question.also:
-        element(fold, "p", "pn-note", f"Also asked as: {', '.join(question.also)}")
+        element(fold, "p", "pn-also", ", ".join(question.also))
     proofs = element(fold, "ul", "pn-proofs")
     add_named_proofs(proofs, _all_proofs(question), repo)
 

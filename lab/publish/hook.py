@@ -58,7 +58,7 @@ def on_page_markdown(markdown, page, config, files):
     """Say which page comes, and what of it search shall put first."""
     _now("elements").begin(page.file.src_uri)
     if (found := _now("elements").here()) and found.part:
-        boost = {"index": 2, "questions": 2, "code": 0.5}.get(found.part, 1)
+        boost = {"index": 1.5, "questions": 2, "code": 0.5}.get(found.part, 1)
         page.meta.setdefault("search", {"boost": boost})
 
 
@@ -70,6 +70,12 @@ def on_page_content(html, page, config, files):
         page.canonical_url = page.canonical_url.replace("/chapters/", "/topics/")
     code_blocks = _now("code_blocks")
     return code_blocks.lined(code_blocks.fewer_elements(html))
+
+
+def on_post_page(output, page, config):
+    """Make ready what is sent; the search plugin has read the page by now."""
+    chrome = _now("chrome")
+    return chrome.tight(chrome.named(chrome.without_synonyms(output)))
 
 
 def on_post_build(config):
@@ -85,6 +91,7 @@ def on_post_build(config):
         text = _now("feed").feed(page, urljoin(url, "changelog/"), config["site_name"])
         (folder / "changelog.xml").write_text(text, "utf-8")
     if not _served:
+        _now("chrome").uncomment(folder / "assets")
         _now("policy").secure(folder)
 
 

@@ -48,6 +48,34 @@ def test_search_finds_claims_and_questions_and_no_notebook(open_page):
     assert page.locator(target).is_visible()
 
 
+QUERIES = json.loads((Path(__file__).parent / "queries.json").read_text("utf-8"))
+
+
+def test_what_people_type_finds_its_place_among_the_first_two(open_page):
+    """A page, or a place on one, of the topics; a list of alternatives by `|`."""
+    page = open_page("topics/")
+    page.keyboard.press("/")
+    box = page.get_by_role("textbox", name="Search")
+    links = page.locator(".md-search-result__link")
+    bad = []
+    for words, wanted in QUERIES.items():
+        for text, condition in (("", "=== 0"), (words, "> 0")):
+            box.fill(text)
+            box.press("Shift")  # the theme looks at the box when a key comes up
+            page.wait_for_function(
+                f"() => document.querySelectorAll('.md-search-result__link').length {condition}"
+            )
+        found = links.evaluate_all(
+            "all => all.slice(0, 2).map(({ href }) => href.split('/proven-node/')[1])"
+        )
+        places = [
+            re.sub(r"\?h=[^#]*", "", href).removeprefix("topics/") for href in found
+        ]
+        if not any(p.startswith(tuple(wanted.split("|"))) for p in places):
+            bad.append(f"{words}: {places}, not {wanted}")
+    assert len(QUERIES) >= 40 and not bad, "\n".join(bad)
+
+
 def test_claims_and_questions_have_links_of_their_own(published):
     places = [each.place for each in (*CLAIMS, *QUESTIONS)]
     assert len(places) > 200
@@ -149,6 +177,7 @@ SIZES = """
 (selector) => [...document.querySelectorAll(selector)]
   .filter((element) => element.checkVisibility() && element.textContent.trim())
   .map((element) => parseFloat(getComputedStyle(element).fontSize))
+  .filter((size) => size > 0) // links that are not for paper
 """
 
 
