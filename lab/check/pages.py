@@ -5,6 +5,7 @@ The gates check it, and the site's Markdown extension renders from the same pars
 
 import re
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import yaml
@@ -388,6 +389,7 @@ def parse(path: str, text: str) -> Page:
         if not _folded(blocks):
             page.open.append((number, line))
         _inline(page, number, line)
+    _links(page)
     if fence:
         page.bad.append(
             Problem(
@@ -465,7 +467,6 @@ def _inline(page: Page, number: int, line: str) -> None:
     text = CODE_SPAN.sub(" ", line)
     page.measured += [(number, key) for key in MEASURED.findall(text)]
     page.versions += [(number, name) for name in VERSION.findall(text)]
-    page.links += [(number, target) for target in _LINK.findall(text)]
     for image in re.finditer(r"!\[\s*\]\(", text):
         page.bad.append(
             Problem(
@@ -478,6 +479,16 @@ def _inline(page: Page, number: int, line: str) -> None:
     if found := _REFERENCE.match(text):
         page.links.append((number, found[1]))
     page.prose.append((number, text))
+
+
+def _links(page: Page) -> None:
+    """Collect the links of the prose; the text of one may go on in the next line."""
+    for _, run in groupby(enumerate(page.prose), lambda each: each[1][0] - each[0]):
+        lines = [each for _, each in run]
+        text = "\n".join(line for _, line in lines)
+        for found in _LINK.finditer(text):
+            number = lines[0][0] + text.count("\n", 0, found.start(1))
+            page.links.append((number, found[1]))
 
 
 def _plain_heading(line: str) -> str:

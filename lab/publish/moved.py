@@ -21,6 +21,7 @@ RENAMED = {
     "show-me": ("code", ""),
     "on-trial": ("claims", ""),
     "break-it": ("index", "broken-then-fixed"),
+    "work-on-the-loop": ("index", "broken-then-fixed"),
     "ask-next": ("questions", ""),
     "practise": ("index", "next"),
 }

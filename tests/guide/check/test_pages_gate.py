@@ -41,6 +41,7 @@ FAULTS = [
     ("front-matter", replace(PAGE, "state: whole\n", "")),
     ("front-matter", replace(BANK, "---\n\n", "state: draft\n---\n\n")),
     ("link", append("\n[gone](gone.md)\n")),
+    ("link", append("\n[it is\ngone](gone.md)\n")),
     ("link", append("\n[absolute](/topics/demo/)\n")),
     ("link", append("\n[ref][r]\n\n[r]: gone.md\n")),
     ("anchor", append("\n[gone](../../index.md#bottom)\n")),

@@ -310,7 +310,9 @@ def test_naive_code_is_marked_and_has_no_copy_button(open_page):
     for index in range(naive.count()):
         naive.nth(index).scroll_into_view_if_needed()
         assert "naive, not for use" in naive.nth(index).locator(".filename").inner_text()
-    page.locator(".highlight:not(.pn-naive) button").first.wait_for()
+    other = page.locator(".highlight:not(.pn-naive)").last
+    other.scroll_into_view_if_needed()
+    other.locator("button").wait_for()
     assert naive.locator("button").count() == 0
 
 
