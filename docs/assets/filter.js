@@ -81,8 +81,7 @@ const filter = () => {
 
 form.addEventListener('input', filter);
 form.addEventListener('submit', (event) => event.preventDefault());
-const first = list.querySelector('.pn-ledger') ?? groups[0]?.group;
-first.before(form);
+list.querySelector('.pn-filter-place').append(form);
 // a link to a row wins over a filter that would hide it
 if (location.hash) {
   const target = document.getElementById(location.hash.slice(1));

@@ -36,10 +36,11 @@ def serve(port: int) -> None:
     os.execve(sys.executable, argv, {**os.environ, **QUIET})
 
 
-def build(folder: Path | None = None, **env: str) -> None:
-    """`mkdocs build --strict`, with `env` added to the environment. Raises SiteError
-    when it fails."""
+def build(folder: Path | None = None, config: Path | None = None, **env: str) -> None:
+    """`mkdocs build --strict` of the guide, or of another `config`, with `env` added to
+    the environment. Raises SiteError when it fails."""
     where = ["--site-dir", str(folder)] if folder else []
+    where += ["--config-file", str(config)] if config else []
     done = subprocess.run(
         [*MKDOCS, "build", "--strict", *where],
         cwd=ROOT,

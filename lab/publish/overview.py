@@ -74,6 +74,7 @@ class Bank(Block):
         return element(parent, "div", "pn-bank", **{"data-filter": "topic level kind"})
 
     def on_end(self, block):
+        element(block, "div", "pn-filter-place")
         for topic in tree().counted.values():
             if not topic.questions:
                 continue
@@ -107,6 +108,7 @@ class Ledger(Block):
 
     def on_end(self, block):
         self._counts(block)
+        element(block, "div", "pn-filter-place")
         self._claims(block)
 
     def _counts(self, block):
