@@ -2,7 +2,11 @@
 import { numbers } from '../validation/numbers.mjs';
 
 /** Runs `task(item, signal)` for each item, `limit` at a time. The first
- * failure, or `signal`, stops the rest. Results come in the items' order. */
+ * failure, or `signal`, stops the rest. Results come in the items' order.
+ * @template T, R
+ * @param {T[]} items @param {number} limit
+ * @param {(item: T, signal: AbortSignal) => Promise<R> | R} task
+ * @param {{ signal?: AbortSignal }} [options] @returns {Promise<R[]>} */
 export async function mapBounded(items, limit, task, { signal } = {}) {
   // with a Set, or NaN for a limit, nothing would be done and called done
   if (!Array.isArray(items)) throw new TypeError('items: not an array');

@@ -9,7 +9,9 @@ const scryptAsync = promisify(scrypt);
 const NOBODY = { salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
 
 /** `atOnce` stays below the pool's size, so that a thread is left for files
- * and DNS. Each hash takes 128 * N * r bytes (128 MiB) while it runs. */
+ * and DNS. Each hash takes 128 * N * r bytes (128 MiB) while it runs.
+ * @param {{ users?: { get(email: string): unknown }, N?: number,
+ *   atOnce?: number, logger?: object }} [deps] */
 export function createApp(deps = {}) {
   const { users = new Map(), N = 2 ** 17, atOnce = 2, logger } = deps;
   numbers({ N, atOnce });
@@ -17,7 +19,6 @@ export function createApp(deps = {}) {
   let hashing = 0;
   const app = express();
   app.get('/health', (req, res) => res.json({ ok: true }));
-
   app.post('/login', express.json({ limit: '1kb' }), async (req, res) => {
     const { email, password } = req.body ?? {};
     if (typeof email !== 'string' || typeof password !== 'string') {

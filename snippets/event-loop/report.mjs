@@ -5,18 +5,18 @@ import { WAIT, numbers } from '../validation/numbers.mjs';
 
 const WORKER = new URL('report.worker.mjs', import.meta.url).href;
 
+/** @param {{ signal?: AbortSignal, worker?: string, threads?: number,
+ *   waiting?: number, patience?: number, logger?: object }} [deps] in ms */
 export function createApp(deps = {}) {
   const { signal, worker = WORKER, threads = 1, waiting = 4 } = deps;
-  const { patience = 10_000, logger = console } = deps; // milliseconds
+  const { patience = 10_000, logger = console } = deps;
   numbers({ threads, waiting, patience }, WAIT);
   const pool = new Piscina({ filename: worker, maxThreads: threads });
   signal?.addEventListener('abort', () => pool.destroy());
   pool.on('error', (error) => logger.error({ error }, 'between two tasks'));
   let pending = 0;
-
   const app = express();
   app.get('/health', (req, res) => res.json({ ok: true }));
-
   app.get('/report', async (req, res) => {
     // Counted here: the pool's maxQueue does not count tasks with a signal.
     if (pending >= threads + waiting) {

@@ -6,6 +6,7 @@ import express from 'express';
 const WORDS = /^[a-zA-Z0-9]+(?:\s[a-zA-Z0-9]+)*\s?$/;
 const LONGEST = 200;
 
+/** @param {{ find?: (words: string) => Promise<unknown[]> }} [deps] */
 export function createApp({ find = async () => [] } = {}) {
   const app = express();
   app.get('/health', (req, res) => res.json({ ok: true }));

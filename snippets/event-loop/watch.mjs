@@ -3,7 +3,8 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 
 /** Watches this process's loop. `read()` gives what happened since the last
  * call: the delay in ms beyond the sampling step, and how busy the loop was,
- * from 0 to 1. Stop it with the `signal`. */
+ * from 0 to 1. Stop it with the `signal`.
+ * @param {{ signal?: AbortSignal, resolution?: number }} [options] */
 export function watchLoop({ signal, resolution = 10 } = {}) {
   const delay = monitorEventLoopDelay({ resolution });
   delay.enable();

@@ -317,8 +317,24 @@ def _lacking(question: Question) -> Iterator[tuple[str, str]]:
                 yield f"nothing proves '{_short(point.text)}'", f"{how} link its source"
 
 
+# an exported function, and the comment directly above it
+_EXPORTED = re.compile(
+    r"(?:/\*\*((?:(?!\*/).)*)\*/\s*)?^export (?:async )?function\*? (\w+)\(([^)]?)",
+    re.DOTALL | re.MULTILINE,
+)
+
+
 def _modules(tree: Tree, topic: Topic) -> Iterator[Problem]:
     page = topic.pages.get("code")
+    for line, file in page.modules if page else ():
+        text = tree.files.get(f"snippets/{file}", "")
+        for comment, name, takes in _EXPORTED.findall(text):
+            if takes and "@param {" not in comment:
+                yield Problem(
+                    "no-types", f"{page.path}:{line}",
+                    f"{file}: nothing says what {name}() takes",
+                    "write `@param {…}` into the comment above it: editors read that",
+                )  # fmt: skip
     if page and not page.modules:
         yield Problem(
             "no-module", f"{page.path}:1", "no module to take",

@@ -116,6 +116,18 @@ LACKS = [
             *(remove(f"{TASK}/{n}") for n in ("task.md", "start.mjs", "solution.mjs"))
         ),
     ),
+    (
+        "no-types",
+        each("snippets/demo/login.mjs", "function createApp()", "function createApp(d)"),
+    ),
+    (
+        "no-types",  # the comment belongs to something else
+        each(
+            "snippets/demo/login.mjs",
+            "export function createApp()",
+            "/** @param {{}} x */\nlet y;\nexport function createApp(d)",
+        ),
+    ),
     ("no-module", replace(TAKE, "/// module | demo/login.mjs", "/// note | x")),
     (
         "no-factory",
@@ -185,6 +197,11 @@ COMPLETE = [
     append("- / | * " * 2200),
     # another topic's business, and other words
     add("snippets/other/x.mjs", "// TODO\n"),
+    each(
+        "snippets/demo/login.mjs",
+        "export function createApp()",
+        "/** Serves.\n * @param {{ a: 1 }} d */\nexport async function createApp(d)",
+    ),
     append("\nTodo lists, TODOS and to do.\n"),
     append("TODO\n", "snippets/demo/order.mjs.out"),
 ]
