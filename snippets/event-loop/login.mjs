@@ -19,6 +19,7 @@ export function createApp(deps = {}) {
   let hashing = 0;
   const app = express();
   app.get('/health', (req, res) => res.json({ ok: true }));
+  // --8<-- [start:handler]
   app.post('/login', express.json({ limit: '1kb' }), async (req, res) => {
     const { email, password } = req.body ?? {};
     if (typeof email !== 'string' || typeof password !== 'string') {
@@ -36,6 +37,7 @@ export function createApp(deps = {}) {
       hashing -= 1;
     }
   });
+  // --8<-- [end:handler]
   app.use(problems({ logger })); // Express prints what the parser quotes
   return app;
 }

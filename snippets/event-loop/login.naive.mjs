@@ -8,6 +8,7 @@ export function createApp({ users = new Map(), N = 2 ** 17 } = {}) {
   const app = express();
   app.get('/health', (req, res) => res.json({ ok: true }));
 
+  // --8<-- [start:handler]
   app.post('/login', express.json(), async (req, res) => {
     const { email, password } = req.body;
     const { salt, hash } = users.get(email) ?? NOBODY;
@@ -16,6 +17,7 @@ export function createApp({ users = new Map(), N = 2 ** 17 } = {}) {
     const given = scryptSync(password, salt, 32, options);
     res.sendStatus(timingSafeEqual(given, hash) ? 204 : 401);
   });
+  // --8<-- [end:handler]
   return app;
 }
 // --8<-- [end:login]

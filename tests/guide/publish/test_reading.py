@@ -218,6 +218,13 @@ WHOLE = [slug for slug, topic in TREE.topics.items() if topic.whole]
 
 
 @pytest.mark.parametrize("topic", WHOLE)
+def test_an_answer_is_eight_screens_long_at_most(open_page, topic):
+    page = open_page(f"topics/{topic}/", viewport={"width": 1440, "height": 900})
+    end = "document.querySelector('article').getBoundingClientRect().bottom + scrollY"
+    assert 900 < page.evaluate(end) <= 8 * 900
+
+
+@pytest.mark.parametrize("topic", WHOLE)
 def test_an_answer_is_printed_on_six_sheets_that_can_be_read(open_page, topic):
     page = open_page(f"topics/{topic}/")
     assert 1 < sheets(page) <= 6
