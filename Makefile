@@ -28,7 +28,7 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test pages outputs evidence exercise topic repeat versions bench map lighthouse notebook hooks site heavy clean
+.PHONY: help setup serve check test pages outputs evidence exercise topic repeat versions bench map lighthouse notebook hooks site heavy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,9 @@ setup: .venv/.ready snippets/node_modules/.ready ## install what the locks name,
 
 serve: .venv/.site ## the guide on 127.0.0.1:8000 with live reload (PORT=)
 	@$(RUN) serve --port $(PORT)
+
+check: setup ## what your change concerns: its gates and tests, in seconds to a minute
+	@$(RUN) check
 
 test: setup $(HEAVY) ## everything (TOPIC= for one topic)
 	@$(RUN) test $(TOPIC)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from lab import BUILD, ROOT, GuideError
 
@@ -21,6 +22,7 @@ def main() -> int:
         return sub
 
     command("pages", pages_, "the fast gates: nothing is run")
+    command("check", check, "what a change concerns: its gates and tests")
     command("test", test, "everything, or one topic").add_argument("topic", nargs="?")
     command("outputs", outputs, "rewrite the recorded output of snippets").add_argument(
         "topic", nargs="?"
@@ -63,11 +65,40 @@ def main() -> int:
 
 def pages_(args) -> int:
     """Print what the page gates find."""
-    from lab.check import content, gates
+    from lab.check import content
 
-    problems = gates.check(content.read())
-    failed = _report(problems)
-    print(f"pages: {len(problems)} problems" if problems else "pages: no problems")
+    return _gates(content.read(), [])
+
+
+def check(args) -> int:
+    """The gates, and of the tests those that the change concerns; says what it left out.
+    Goes on after a failed step."""
+    from lab import changes
+    from lab.check import content
+
+    tree = content.read()
+    plan = changes.plan(tree, changes.changed())
+    print(f"changed: {', '.join(plan.files) or 'nothing'}")
+    steps = [
+        ("page gates", lambda: _gates(tree, plan.files)),
+        (
+            "hooks",
+            lambda: _hooks_on([name for name in plan.files if Path(name).exists()]),
+        ),
+    ]
+    for topic, paths in sorted(plan.tests.items()):
+        only = [f"--topic={topic}"] if topic else []
+        steps.append((
+            f"tests of {topic or 'the guide'}",
+            lambda only=only, paths=paths: _pytest(
+                "-n2", "-mnot site and not binder", *only, *sorted(paths)
+            ),
+        ))  # fmt: skip
+    for topic in sorted(plan.notebooks):
+        steps.append((f"notebook of {topic}", lambda topic=topic: _notebooks(topic)))
+    failed = _steps(steps)
+    for what in plan.left_out:
+        print(f"left out: {what}")
     return failed
 
 
@@ -105,18 +136,23 @@ def test(args) -> int:
     )
     # to learn from pytest that a topic has none of a kind takes ten seconds
     none = {"timed tests": suite.TIMED, "site": suite.SITE} if topic else {}
+    skipped = [name for name in none if not suite.marked(topic, none[name])]
+    for name in skipped:
+        print(f"\n=== {name}: {topic} has none")
+    return _steps([step for step in steps if step[0] not in skipped])
+
+
+def _steps(steps) -> int:
+    """Run each named step, whatever the one before said; 1 if one failed."""
     failed = []
     for name, step in steps:
-        if name in none and not suite.marked(topic, none[name]):
-            print(f"\n=== {name}: {topic} has none")
-            continue
         print(f"\n=== {name}", flush=True)
         begun = time.monotonic()
         if step():
             failed.append(name)
         print(f"=== {name}: {time.monotonic() - begun:.0f} s", flush=True)
     print(f"\nfailed: {', '.join(failed)}" if failed else "\nall of it passed")
-    return bool(failed)
+    return int(bool(failed))
 
 
 def outputs(args) -> int:
@@ -287,11 +323,27 @@ def _missing(topic: str | None) -> int:
     return failed
 
 
+def _gates(tree, first: list[str]) -> int:
+    """What the page gates find, in these files first; 1 if they find something."""
+    from lab.check import gates
+
+    problems = gates.check(tree)
+    problems.sort(key=lambda problem: problem.place.split(":")[0] not in first)
+    failed = _report(problems)
+    print(f"pages: {len(problems)} problems" if problems else "pages: no problems")
+    return failed
+
+
 def _hooks(topic: str) -> int:
     """What `git commit` would say of a topic's files; 0 where there is no git."""
     from lab.run import suite
 
-    if not (files := suite.files(topic)):
+    return _hooks_on(suite.files(topic))
+
+
+def _hooks_on(files: list[str]) -> int:
+    """What `git commit` would say of these files."""
+    if not files:
         return 0
     argv = [sys.executable, "-m", "pre_commit", "run", "--files", *files]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -53,17 +53,19 @@ def packages(tree: Tree, *names: str) -> dict[str, str]:
 
 
 def tests(tree: Tree, name: str) -> list[tuple[str, str, int]]:
-    """Tests (name, file, line) of a topic that name this file, in their order."""
-    slug = name.split("/")[0]
+    """Tests (name, file, line) of a topic that name this file, in themselves or in what
+    they are parametrised with, in their order."""
+    slug, _, file = name.partition("/")
     found = []
     for path in tree.under(f"tests/topics/{slug}/", ".py"):
         text = tree.files[path]
-        if name not in text:
+        if file not in text:
             continue
-        for test in ast.walk(ast.parse(text)):
+        lines = text.split("\n")
+        for test in ast.parse(text).body:
             if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
-                source = ast.get_source_segment(text, test) or ""
-                if name in source:
+                first = min(each.lineno for each in (test, *test.decorator_list))
+                if file in "\n".join(lines[first - 1 : test.end_lineno]):
                     found.append((test.name, path, test.lineno))
     return found
 
