@@ -1,4 +1,7 @@
-"""The built site, as published: looked at in Chromium, after the notebooks have run."""
+"""The built site, as published: looked at in Chromium, after the notebooks have run.
+
+Its name comes first among the tests of the site, so its two long tests begin first, one
+on each worker."""
 
 import html
 import json
