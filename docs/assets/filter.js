@@ -47,16 +47,20 @@ form.setAttribute('aria-label', 'Filter the list');
 const count = document.createElement('output');
 form.append(...fields.map(choice), labelled('Words', words), count);
 
-const haystacks = new Map(
-  rows.map((row) => [
-    row,
-    `${row.textContent} ${row.dataset.also ?? ''}`.toLowerCase(),
-  ]),
-);
+// of a row what is looked for in, once somebody looks
+const haystacks = new WeakMap();
+const haystack = (row) => {
+  if (!haystacks.has(row))
+    haystacks.set(
+      row,
+      `${row.textContent} ${row.dataset.also ?? ''}`.toLowerCase(),
+    );
+  return haystacks.get(row);
+};
 
 const filter = () => {
   const { words: typed, ...wanted } = Object.fromEntries(new FormData(form));
-  const needles = typed.toLowerCase().split(/\s+/);
+  const needles = typed.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const { group, rows: own } of groups) {
     let here = 0;
@@ -65,7 +69,7 @@ const filter = () => {
       row.hidden =
         fields.some(
           (name) => wanted[name] && wanted[name] !== values[name],
-        ) || !needles.every((needle) => haystacks.get(row).includes(needle));
+        ) || !needles.every((needle) => haystack(row).includes(needle));
       here += !row.hidden;
     }
     group.hidden = here === 0;
@@ -91,4 +95,6 @@ if (location.hash) {
     for (const select of form.querySelectorAll('select')) select.value = '';
   }
 }
-filter();
+// a long table is laid out once, unless something is chosen
+if (fields.some((name) => form.elements[name].value) || words.value) filter();
+else count.textContent = `${rows.length} of ${rows.length}`;
