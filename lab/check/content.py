@@ -145,8 +145,8 @@ class Tree:
         found = {}
         for path in self.under("tests/topics/", ".py"):
             slug = path.split("/")[2]
-            for test in ast.walk(ast.parse(self.files[path])):
-                if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
+            for test in ast.parse(self.files[path]).body:
+                if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
                     found[f"{slug}/{test.name}"] = (path, test.lineno)
         return found
 

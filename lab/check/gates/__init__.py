@@ -38,5 +38,5 @@ GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     claims.claims, questions.questions, evidence.references, evidence.evidence,
     versions.typed_versions, versions.matrix,
     topics.skeleton, topics.bijection,
-    code.snippets, code.exercises, notebooks.notebooks, locks.locks,
+    code.snippets, code.modules, code.exercises, notebooks.notebooks, locks.locks,
 )  # fmt: skip

@@ -74,6 +74,31 @@ def snippets(tree: Tree) -> Iterator[Problem]:
             )  # fmt: skip
 
 
+def modules(tree: Tree) -> Iterator[Problem]:
+    """A module to take is there, is its topic's, and is not the naive one; each shows
+    its code."""
+    for page in tree.pages.values():
+        shown = {item.file for fence in page.fences for item in fence.embeds}
+        for line, name in page.modules:
+            place = f"{page.path}:{line}"
+            snippet = tree.snippets.get(name)
+            if not snippet:
+                yield Problem(
+                    "module", place, f"module {name}, which is not in snippets/",
+                    "write `/// module | topic/file.mjs`, a file of this topic",
+                )  # fmt: skip
+            elif snippet.naive or not name.startswith(f"{page.topic}/"):
+                yield Problem(
+                    "module", place, f"{name} is not to be taken from here",
+                    "name a hardened file of this topic",
+                )  # fmt: skip
+            elif name not in shown:
+                yield Problem(
+                    "module", place, f"{name} is offered and not shown",
+                    f'embed it below: `--8<-- "{name}:section"`',
+                )  # fmt: skip
+
+
 def exercises(tree: Tree) -> Iterator[Problem]:
     """An exercise has its files and checks, and its topic names it."""
     for key, files in sorted(tree.exercises.items()):

@@ -9,6 +9,7 @@ from .shared import (
     MODULE,
     ORDER,
     PAGE,
+    TAKE,
     add,
     assert_found,
     ids,
@@ -34,6 +35,18 @@ FAULTS = [
         replace("tests/exercises/demo/test_mend.py", "@pytest.mark.fails", "# "),
     ),
     ("exercise", replace(PAGE, "E=demo/mend", "E=demo/mned")),
+    ("module", replace(TAKE, "module | demo/login.mjs", "module | demo/logon.mjs")),
+    ("module", replace(TAKE, "module | demo/login.mjs", "module | demo/login.naive.mjs")),
+    ("module", replace(TAKE, "module | demo/login.mjs", "module | demo/app.mjs")),
+    (
+        "module",  # of another topic
+        lambda files: files.update(
+            {
+                "snippets/other/x.mjs": MODULE,
+                TAKE: files[TAKE].replace("| demo/login.mjs", "| other/x.mjs"),
+            }
+        ),
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from .shared import (
     reported_by,
 )
 
+TEST = "tests/topics/demo/test_demo.py"
 AGAIN = QUESTION.format(i=3, level="core", words="So.", points="")
 FAULTS = [
     ("question-form", replace(BANK, "question | And 1?", "question")),
@@ -28,6 +29,15 @@ FAULTS = [
     ("question-doubled", append(AGAIN, BANK)),
     ("question-proof", replace(BANK, "[proof: demo/said-2]", "[proof: demo/said-99]")),
     ("question-proof", replace(BANK, "demo/test:test_ticks", "demo/test:test_tocks")),
+    (
+        "question-proof",  # a helper is no test
+        lambda files: files.update(
+            {
+                TEST: files[TEST] + "\n\ndef ticks(): ...\n",
+                BANK: files[BANK].replace("test:test_ticks", "test:ticks"),
+            }
+        ),
+    ),
     ("question-proof", replace(BANK, "demo/measured:lag", "demo/measured:lga")),
     ("question-proof", replace(BANK, "demo/measured:lag", "demo/measurd:lag")),
     ("question-proof", replace(BANK, "demo/measured:lag", "demo/measured:lag-plot")),

@@ -95,3 +95,31 @@ def test_a_worker_waits_for_the_same_pool_as_the_main_thread():
     await worker.terminate();
     """
     assert node.printed(source) == "waits found\n"
+
+
+KILL = """
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+const alive = (pid) => {
+  try { return process.kill(pid, 0); } catch { return false; }
+};
+async function killed(options, how) {
+  const shell = spawn('sh', ['-c', 'sleep 30 & echo $!; wait'], options);
+  const [line] = await once(shell.stdout, 'data');
+  const grandchild = Number(line);
+  how(shell);
+  await once(shell, 'exit');
+  for (let i = 0; i < 500 && alive(grandchild) && options.detached; i += 1)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  const lives = alive(grandchild);
+  if (lives) process.kill(grandchild);
+  shell.stdout.destroy();
+  return lives;
+}
+console.log(await killed({}, (shell) => shell.kill()));
+console.log(await killed({ detached: true }, ({ pid }) => process.kill(-pid)));
+"""
+
+
+def test_a_signal_ends_one_process_and_a_negative_id_its_whole_group():
+    assert node.printed(KILL) == "true\nfalse\n"
