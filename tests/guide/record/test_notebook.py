@@ -146,7 +146,7 @@ def test_javascript_errors_keep_their_own_stack(capsys):
 def test_show_gives_a_section_without_its_markers_and_names_the_sections_there_are():
     shown = notebook.show("event-loop/login.mjs", "login").data
     assert shown.startswith("import express") and "--8<--" not in shown
-    with pytest.raises(GuideError, match="no section 'logn' — there is login"):
+    with pytest.raises(GuideError, match="no section 'logn' — there is handler, login"):
         notebook.show("event-loop/login.mjs", "logn")
     with pytest.raises(GuideError, match="no such snippet — .* has .*login.mjs"):
         notebook.show("event-loop/logon.mjs")
