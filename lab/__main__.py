@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -143,16 +144,27 @@ def test(args) -> int:
 
 
 def _steps(steps) -> int:
-    """Run each named step, whatever the one before said; 1 if one failed."""
+    """Run each named step, whatever the one before said, and repeat at the end what each
+    failed step said first; 1 if one failed."""
     failed = []
     for name, step in steps:
         print(f"\n=== {name}", flush=True)
         begun = time.monotonic()
+        _first_said.clear()
         if step():
-            failed.append(name)
+            failed.append(": ".join([name, *_first_said]))
         print(f"=== {name}: {time.monotonic() - begun:.0f} s", flush=True)
-    print(f"\nfailed: {', '.join(failed)}" if failed else "\nall of it passed")
+    print("", *([f"failed: {one}" for one in failed] or ["all of it passed"]), sep="\n")
     return int(bool(failed))
+
+
+_first_said: list[str] = []  # what the step that runs now found first, if it failed
+
+
+def _say_first(message: str) -> None:
+    """Keep the first message of a step, for its end."""
+    if not _first_said:
+        _first_said.append(message)
 
 
 def outputs(args) -> int:
@@ -301,6 +313,7 @@ def _report(problems: list) -> int:
     """Print problems, one a line; 1 if there are any."""
     for problem in problems:
         print(problem)
+        _say_first(str(problem))
     return int(bool(problems))
 
 
@@ -349,6 +362,8 @@ def _hooks_on(files: list[str]) -> int:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stdout)
+        names = re.findall(r"^(.+?)\.+Failed$", done.stdout, re.MULTILINE)
+        _say_first(", ".join(names) or "they did not run, as is said above")
     return done.returncode
 
 
@@ -375,10 +390,31 @@ def _notebooks(topic: str | None, **env: str) -> int:
 def _pytest(*args: str, **env: str) -> int:
     # FORCE_COLOR and the like pass through; the exit code 5 means that this
     # topic has no test of this kind
+    BUILD.mkdir(exist_ok=True)
+    results = BUILD / "results.xml"
+    results.unlink(missing_ok=True)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *args], env={**os.environ, **env}, check=False
-    )
-    return 0 if done.returncode == 5 else done.returncode
+        [sys.executable, "-m", "pytest", f"--junitxml={results}", *args],
+        env={**os.environ, **env}, check=False,
+    )  # fmt: skip
+    if done.returncode == 5:
+        return 0
+    if done.returncode:
+        _say_first(_first_failure(results))
+    return done.returncode
+
+
+def _first_failure(results: Path) -> str:
+    """The first test of a JUnit file that failed, and the first line of why."""
+    from xml.etree import ElementTree
+
+    cases = ElementTree.parse(results).iter("testcase") if results.exists() else ()
+    for case in cases:
+        for why in case:
+            if why.tag in ("failure", "error"):
+                lines = (why.get("message") or "").strip().split("\n")
+                return f"{case.get('name')}: {lines[0]}"
+    return "it did not run, as is said above"
 
 
 if __name__ == "__main__":

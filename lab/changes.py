@@ -77,10 +77,14 @@ def _concerned(made: Plan, tree: Tree, path: str) -> None:
             _snippet(made, tree, "/".join(parts[1:]).removesuffix(".out"))
         case ["tests", "topics", topic, name] if name.startswith("test_"):
             made.run(topic, path)
+        case ["tests", "topics", topic, "company.mjs"]:
+            made.run(topic, "tests/guide/test_company.py")
         case ["tests", "topics", topic, *_]:  # what its tests share
             made.run(topic, f"tests/topics/{topic}/")
         case ["tests", "exercises", topic, *_]:
             made.run(topic, path)
+        case ["tests", "guide", "company", *_]:
+            made.run("", "tests/guide/test_company.py")
         case ["tests", "guide", *_, name] if name.startswith("test_"):
             made.run("", path)
         case ["tests", "guide", room, *_] | ["lab", room, _, *_] if room in ROOMS:

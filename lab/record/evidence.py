@@ -72,7 +72,7 @@ def hold(
 def figure(
     key: str, svg: str, alt: str, data: Mapping[str, Sequence], *, source: str
 ) -> None:
-    """Record a figure (see `lab.figure`) with its text alternative and data."""
+    """Record a figure (see `lab.record.figure`) with its text alternative and data."""
     topic, name = split(key)
     if folder := os.environ.get(RECORD):
         Path(folder, topic).mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ after the comma stand in. The drawing has no background.
 import gzip
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
 
@@ -87,13 +87,22 @@ def publish(
     """Close the drawing, return it as SVG and record it with its data.
 
     `key` is `topic/name`; `alt` says what the figure shows to one who cannot see
-    it (a sentence with the finding, 40 to 400 characters).
+    it (a sentence with the finding, 40 to 400 characters). `data` is the figure's table,
+    its columns by name, each a list:
+    `{"version": ["naive", "hardened"], "requests answered": [20, 200]}`. Raises
+    FigureError for another text or table.
     """
     if not 40 <= len(alt) <= 400:
         raise FigureError(
             f"{key}: the text alternative has {len(alt)} characters — say in 40 to "
             "400 what the figure shows, with its finding"
         )
+    for column, values in data.items():
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise FigureError(
+                f"{key}: the data of '{column}' is {values!r} — give each column a "
+                "list, e.g. {'version': ['naive', 'hardened'], 'answered': [20, 200]}"
+            )
     svg = render(key, drawing, alt)
     evidence.figure(key, svg, alt, data, source=source)
     return svg

@@ -377,8 +377,9 @@ def is_app(text: str) -> bool:
 
 
 def with_deps(snippet: str | Path, deps: str, before: str = "") -> str:
-    """A module that serves a snippet's factory with other dependencies. `deps` is
-    JavaScript as it stands between braces, `before` what it refers to."""
+    """The JavaScript of a module that serves a snippet's `createApp` with other
+    dependencies. `deps` is the inside of an object, without its braces: `"limit: 2, find"`.
+    `before` is statements that it refers to: `"const find = async () => [];"`."""
     return (
         f"import {{ createApp as create }} from '{resolve(snippet).as_uri()}';\n{before}\n"
         "export async function createApp(deps) {\n"

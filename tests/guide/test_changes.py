@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from lab import __main__ as main
 from lab import changes
 from lab.check import content
 from lab.run import node
@@ -54,6 +55,11 @@ def test_a_snippet_runs_the_tests_that_name_it_and_those_of_whoever_imports_it()
             f"snippets/{TOPIC}/exercises/keep-health-answering/task.md",
             TOPIC,
             f"tests/exercises/{TOPIC}/test_keep_health_answering.py",
+        ),
+        (
+            f"tests/topics/{TOPIC}/company.mjs",
+            TOPIC,
+            "tests/guide/test_company.py",
         ),
         (
             f"tests/topics/{TOPIC}/test_signals.py",
@@ -133,3 +139,23 @@ def test_without_git_it_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "none"))
     with pytest.raises(changes.ChangesError, match="does not tell what was changed"):
         changes.changed()
+
+
+def test_the_end_repeats_what_each_failed_step_said_first(tmp_path, capfd):
+    test = tmp_path / "test_sum.py"
+    test.write_text("def test_sum():\n    assert 1 + 1 == 3, 'it is two'\n", "utf-8")
+    own = (f"--rootdir={tmp_path}", f"--confcutdir={tmp_path}", "-c", os.devnull)
+    where = (*own, str(test))
+    steps = [
+        ("page gates", lambda: main._report(["a.md:1: no date", "a.md:2: no end"])),
+        ("tests", lambda: main._pytest(*where)),
+        ("nothing", lambda: main._pytest(*where, "-k=none")),
+        ("no tests", lambda: main._pytest(*own, str(tmp_path / "gone.py"))),
+    ]
+    assert main._steps(steps) == 1
+    end = capfd.readouterr().out.split("\n\n")[-1].splitlines()
+    assert end == [
+        "failed: page gates: a.md:1: no date",
+        "failed: tests: test_sum: AssertionError: it is two",
+        "failed: no tests: it did not run, as is said above",
+    ]

@@ -4,110 +4,30 @@
 never settle; clients that reset, close half, send what is not JSON or a path such as
 `//`; no address; two of it in one process; text where a number is meant. Meanwhile the
 process must live, answer, let nobody in, hold nothing of clients that are gone, and
-afterwards be as it was; in the end it must end by itself. `company/recipes.mjs` says how
-each factory is used politely. A new export needs a recipe there, or a reason here."""
+afterwards be as it was; in the end it must end by itself. `tests/topics/<topic>/company.mjs`
+says how each factory is used politely. A new export needs a recipe there, or a reason."""
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from lab import SNIPPETS
+from lab import ROOT, SNIPPETS
 from lab.check import content
 from lab.run import node
 
 WORLD = Path(__file__).with_name("company") / "world.mjs"
-RECIPES = WORLD.with_name("recipes.mjs")
+NAME = re.compile(r"[\w./-]+#\w+")
+WITHOUT = "export const without = {"
 EXPORT = re.compile(
     r"^export (?:default )?(?:async )?(?:function\*? (\w+)|const (\w+) =\s+(?:async )?\()",
     re.MULTILINE,
 )
 
-# what a recipe would have nothing to do with, by its reason
-WITHOUT = {
-    "takes values and gives a value, at once and the same each time": """
-        architecture/edge.mjs#parseOrder architecture/layered/domain.mjs#newOrder
-        architecture/mvc/view.mjs#orderView clustering/primes.mjs#countPrimes
-        event-loop/name-server.mjs#answer event-loop/report.worker.mjs#simulate
-        hardening/outbound.mjs#notPublic hardening/payloads.mjs#ELSEWHERE
-        hardening/redirect.mjs#destination hardening/secrets.mjs#secretsFrom
-        hardening/secrets.mjs#sign hardening/secrets.mjs#verify
-        hardening/tokens.mjs#same hardening/view.mjs#list hardening/view.mjs#login
-        hardening/view.mjs#page jwt/config.mjs#readConfig jwt/cookies.mjs#clearCookies
-        jwt/cookies.mjs#cookieOf jwt/cookies.mjs#setCookies jwt/form.mjs#wellFormed
-        jwt/jose.mjs#fromMap jwt/unavailable.mjs#away observability/context.mjs#inLogs
-        observability/context.mjs#outgoing observability/context.mjs#parse
-        observability/loggers.mjs#errorInLogs observability/loggers.mjs#orderInLogs
-        observability/quantile.mjs#estimate observability/quantile.mjs#exact
-        observability/quantile.mjs#latencies observability/route.mjs#routeOf
-        observability/route.mjs#statusOf rate-limiting/failures.mjs#account
-        rest-apis/auth.mjs#bearer rest-apis/idempotency.mjs#onceOf
-        rest-apis/order.mjs#parseOrder rest-apis/prices.mjs#pricesIn
-        rest-apis/problem.mjs#invalid rest-apis/query.mjs#cursor
-        rest-apis/query.mjs#listQuery rest-apis/store.mjs#order
-        rest-apis/version.mjs#etag rest-apis/version.mjs#mustMatch
-        validation/config.mjs#configFrom validation/html.mjs#html
-        validation/merge.mjs#merge validation/page.mjs#page
-        validation/parser.mjs#parserOf validation/parser.mjs#pointer
-        validation/rules.mjs#isHttps validation/threads.mjs#isDeeper
-        validation/upload.mjs#kindOf architecture/layered/domain.mjs#cancel
-        architecture/layered/domain.mjs#pay hardening/files.mjs#contained
-        rest-apis/problem.mjs#methods rest-apis/problem.mjs#notFound
-        validation/validate.mjs#problem rate-limiting/device.mjs#devicesOf
-        validation/rules.mjs#isOrigin
-        jwt/demand.mjs#demand jwt/demand.mjs#demandTexts validation/numbers.mjs#numbers
-        websockets/limits.mjs#limitsOf
-        rate-limiting/address.mjs#addressed rest-apis/patch.mjs#mergePatch
-        validation/order.mjs#parseOrderPatch
-    """,
-    "is played as a part of the app that is made of it": """
-        architecture/layered/application.mjs#createOrders
-        architecture/layered/memory.mjs#memoryStore
-        architecture/layered/sqlite.mjs#sqliteStore architecture/layered/cli.mjs#commands
-        architecture/mvc/cli.mjs#commands architecture/mvc/controller.mjs#ordersController
-        architecture/mvc/models.mjs#createModels architecture/onefile/app.cli.mjs#openShop
-        architecture/onefile/cli.mjs#commands hardening/orders.mjs#ordersOf
-        rest-apis/router.mjs#ordersRouter rest-apis/store.mjs#createStore
-        validation/database.mjs#open validation/store.mjs#reviewsOf
-        validation/validate.mjs#bodyErrors validation/validate.mjs#validate
-        architecture/atomically.mjs#atomically architecture/atomically.mjs#rollback
-        architecture/turns.mjs#inTurn architecture/turns.mjs#within
-        hardening/program.mjs#programsOf rest-apis/gone.mjs#clientGone
-        rest-apis/probes.mjs#probes validation/upload.mjs#inMemory
-    """,
-    "needs PostgreSQL, which tests/topics/architecture/ takes away from it": """
-        architecture/layered/app.postgres.mjs#createApp
-        architecture/layered/postgres.mjs#postgresStore
-        architecture/mvc/models.postgres.mjs#createModels
-        architecture/onefile/app.postgres.mjs#createApp architecture/pool.mjs#openPool
-        architecture/transaction.mjs#transaction architecture/database.mjs#openDatabase
-    """,
-    "needs Redis, which the tests of its chapter take away from it": """
-        rate-limiting/connect.mjs#connect rate-limiting/outage.mjs#createApp
-        rate-limiting/shared.mjs#stores websockets/log.mjs#redisLog
-    """,
-    "is a process's own, and its chapter's tests end that process in every way": """
-        clustering/respawn.mjs#supervise clustering/worker.mjs#serve
-        clustering/reuse-port.mjs#listen observability/flush.mjs#endOn
-        observability/flush.mjs#flushWinston observability/loggers.mjs#createPino
-        observability/loggers.mjs#createWinston observability/stdout.mjs#createOutput
-    """,
-    "needs a certificate, which tests/topics/hardening/ makes for it": """
-        hardening/server.mjs#serverOf
-    """,
-    "measures, attacks or shows a fault: no page says to take it": """
-        clustering/shop.mjs#createApp event-loop/stuck-pool.mjs#stick
-        hardening/forgotten.mjs#createApp hardening/permission.mjs#probe
-        hardening/smuggling.mjs#found hardening/smuggling.mjs#matrix
-        jwt/cost.mjs#lookups jwt/cost.mjs#measure jwt/cost.mjs#ofJose
-        jwt/cost.mjs#subjects jwt/crack.mjs#candidates jwt/crack.mjs#crack
-        jwt/crack.mjs#speed jwt/forgeries.mjs#kitOf observability/durable.mjs#durable
-        observability/stall.mjs#createApp
-    """,
-}
 
-
+@cache
 def exports() -> set[str]:
     """Each exported function of a module that is not naive, as `file#name`."""
     found = set()
@@ -120,30 +40,56 @@ def exports() -> set[str]:
     return found
 
 
-def recipes() -> list[str]:
-    return re.findall(r"^  '([\w./-]+#\w+)': ", RECIPES.read_text("utf-8"), re.MULTILINE)
+def book(topic: str) -> Path:
+    """Where a topic's recipes stand."""
+    return ROOT / "tests" / "topics" / topic / "company.mjs"
 
 
-def test_every_export_is_played_with_or_says_why_not():
-    excused = [name for names in WITHOUT.values() for name in names.split()]
-    listed = [*recipes(), *excused]
-    assert sorted(listed) == sorted(set(listed)), "something is listed twice"
-    missing = sorted(exports() - set(listed))
+@cache
+def recipes(topic: str) -> list[str]:
+    """The exports that a topic's file has a recipe for."""
+    played = book(topic).read_text("utf-8").split(WITHOUT)[0]
+    return re.findall(r"^  '([\w./-]+#\w+)': ", played, re.MULTILINE)
+
+
+def excused(topic: str) -> list[str]:
+    """The exports that a topic's file has a reason for."""
+    return NAME.findall(book(topic).read_text("utf-8").partition(WITHOUT)[2])
+
+
+def of_topic(*values):
+    """A parameter that runs with its topic: its last value."""
+    return pytest.param(*values, marks=pytest.mark.topic(values[-1]))
+
+
+# topics, and whatever else has exports or recipes
+TOPICS = sorted(
+    {*content.read().topics, *(name.split("/")[0] for name in exports())}
+    | {path.parent.name for path in (ROOT / "tests" / "topics").glob("*/company.mjs")}
+)
+
+
+@pytest.mark.parametrize("topic", [of_topic(t) for t in TOPICS])
+def test_every_export_is_played_with_or_says_why_not(topic):
+    where = book(topic).relative_to(ROOT)
+    listed = [*recipes(topic), *excused(topic)] if book(topic).exists() else []
+    assert sorted(listed) == sorted(set(listed)), f"{where}: something is listed twice"
+    wanted = {name for name in exports() if name.startswith(f"{topic}/")}
+    missing = sorted(wanted - set(listed))
     assert not missing, (
-        f"{missing}: in no company — add a recipe to {RECIPES.name}, or its reason here"
+        f"{where}: no recipe says how {', '.join(missing)} is used, so nothing tries it "
+        "with callbacks that fail and clients that leave — add a recipe (its parts are "
+        "said in tests/guide/company/world.mjs), or a reason in `without`"
     )
-    gone = sorted(set(listed) - exports())
-    assert not gone, f"{gone}: exported by nothing — take it away"
+    gone = sorted(set(listed) - wanted)
+    assert not gone, f"{where}: {', '.join(gone)} is exported by nothing — delete it"
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.topic(name.split("/")[0]))
-        for name in recipes()
-    ],
+    "name, topic",
+    [of_topic(name, t) for t in TOPICS if book(t).exists() for name in recipes(t)],
 )
-def test_it_is_safe_in_company(name):
+def test_it_is_safe_in_company(name, topic):
     assert faults(name) == []
 
 

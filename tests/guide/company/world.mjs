@@ -4,11 +4,23 @@
 // used politely. Prints one JSON object: { phases: […], faults: ["phase: what"] }.
 // Every phase ends with the polite use again: it must go as it went at first. The
 // process must end by itself.
+//
+// A recipe stands in tests/topics/<topic>/company.mjs and holds, each part if needed:
+//
+// deps()      what it is given besides `signal` and `logger`, new each time; whatever is a
+//             function, or has methods, will throw, reject and never settle
+// always      names of deps that are not asked to fail, each with its reason beside it
+// make(f, d)  how it is made, if not by f(d); serve(thing) what listens, if not itself
+// requests    the polite requests and the statuses they get; `asks` names the dependency
+//             that says who may: while it fails, the answer must not be a yes
+// use(thing)  what else is done with it, and what that gives
+// deadline    what its dependencies do not answer in time must not be waited for
+// patience    ms for what must settle, if not 15 s: for what is known to be at fault
+// numbers     a text, NaN or -1 in their place must be refused when it is made
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
@@ -22,8 +34,10 @@ const GUARDS =
   /^(authenticate|sessionOf|isAdmin|check|verify|revoked|userOf)$/;
 
 const here = import.meta.dirname;
-const [name, book = path.join(here, 'recipes.mjs')] = process.argv.slice(2);
+const [name, given] = process.argv.slice(2);
 const [file, exported] = name.split('#');
+const topics = path.join(here, '../../topics');
+const book = given ?? path.join(topics, file.split('/')[0], 'company.mjs');
 const { recipes } = await import(pathToFileURL(book));
 const recipe = recipes[name];
 // ms for what must settle: it waits no longer than needed
@@ -426,7 +440,8 @@ if (recipe.requests) {
       await two.close();
     }
   });
-  const folder = mkdtempSync(path.join(tmpdir(), 'company-'));
+  // a socket's path has room for about a hundred bytes, and tmpdir() may be deep
+  const folder = mkdtempSync('/tmp/company-');
   const plain = (phases.at(0), await statuses());
   await during(
     'no address',

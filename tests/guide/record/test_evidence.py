@@ -65,6 +65,10 @@ def test_a_figure_owes_a_text_alternative_and_a_bounded_size():
     axes.plot(range(3))
     with pytest.raises(GuideError, match="demo/x: the text alternative has 5 characters"):
         figure.publish("demo/x", drawing, "short", {}, source="t")
+    for value in (20, "20"):
+        message = f"demo/x: the data of 'naive' is {value!r} — give each column a list"
+        with pytest.raises(GuideError, match=message):
+            figure.publish("demo/x", drawing, "t" * 40, {"naive": value}, source="t")
     drawing, axes = figure.plot()
     rng = random.Random(1)
     axes.plot([rng.random() for _ in range(20_000)], ".")

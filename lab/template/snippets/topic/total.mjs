@@ -1,11 +1,13 @@
 // TODO the hardened twin: same routes, and it holds under the same attack.
 // --8<-- [start:total]
 import express from 'express';
+import { numbers } from '../validation/numbers.mjs';
 
 const isCount = (value) => Number.isSafeInteger(value) && value > 0;
 
 /** Dependencies are passed in; nothing listens or reads the environment. */
 export function createApp({ most = 100 } = {}) {
+  numbers({ most });
   const app = express();
 
   app.post('/total', express.json({ limit: '10kb' }), (req, res) => {

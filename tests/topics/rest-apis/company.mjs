@@ -1,0 +1,93 @@
+// How the exported functions of this topic are used politely; what a recipe holds is
+// said in tests/guide/company/world.mjs.
+import { randomUUID } from 'node:crypto';
+import { createStore } from '../../../snippets/rest-apis/store.mjs';
+import {
+  JSON_TYPE,
+  afterwards,
+  ann,
+  asked,
+  behind,
+  get,
+  json,
+  place,
+} from '../../guide/company/helpers.mjs';
+
+export const recipes = {
+  'rest-apis/auth.mjs#identify': {
+    deps: () => ({ authenticate: ann }),
+    make: (identify, { authenticate }) => behind(identify(authenticate)),
+    requests: [get('/', 204, asked)],
+  },
+  'rest-apis/cors.mjs#crossOrigin': {
+    make: (crossOrigin) => behind(crossOrigin(['https://shop.test'])),
+    requests: [get('/', 204, { headers: { Origin: 'https://shop.test' } })],
+  },
+  'rest-apis/frameworks.mjs#createApp': {
+    requests: [get('/orders/ord_1', 200)],
+  },
+  'rest-apis/orders.mjs#createApp': {
+    deps: () => ({
+      authenticate: ann,
+      store: createStore(),
+      priceOf: async () => new Map([['tea', 799]]),
+    }),
+    requests: [
+      get('/orders', 200, asked),
+      get('/orders/ord_none', 404, asked),
+      {
+        ...json('/orders', place, 201, asked),
+        headers: () => ({ ...JSON_TYPE, 'Idempotency-Key': randomUUID() }),
+      },
+      get('/health', 200),
+      get('/ready', 200),
+    ],
+  },
+  'rest-apis/outbound.mjs#createCall': {
+    deps: () => ({
+      fetch: async () => new Response('ok'),
+      timeoutMs: 200,
+      tries: 2,
+    }),
+    use: async (call) => (await call('http://prices.test/')).status,
+    numbers: { timeoutMs: 100, tries: 2, reserve: 1 },
+  },
+  'rest-apis/prices.mjs#pricesFrom': {
+    deps: () => ({ call: async () => Response.json({ tea: 799 }) }),
+    make: (pricesFrom, { call }) => pricesFrom('http://prices.test/', call),
+    use: async (priceOf) => (await priceOf(['tea'])).get('tea'),
+  },
+  'rest-apis/problem.mjs#problems': {
+    make: (problems, deps) => afterwards(problems(deps)),
+    requests: [
+      get('/', 204),
+      get('/fails', 500),
+      get('/fails-with-nothing', 500),
+    ],
+  },
+};
+
+// what a recipe would have nothing to do with, by its reason
+export const without = {
+  'takes values and gives a value, at once and the same each time': `
+    rest-apis/auth.mjs#bearer
+    rest-apis/idempotency.mjs#onceOf
+    rest-apis/order.mjs#parseOrder
+    rest-apis/patch.mjs#mergePatch
+    rest-apis/prices.mjs#pricesIn
+    rest-apis/problem.mjs#invalid
+    rest-apis/problem.mjs#methods
+    rest-apis/problem.mjs#notFound
+    rest-apis/query.mjs#cursor
+    rest-apis/query.mjs#listQuery
+    rest-apis/store.mjs#order
+    rest-apis/version.mjs#etag
+    rest-apis/version.mjs#mustMatch
+  `,
+  'is played as a part of the app that is made of it': `
+    rest-apis/gone.mjs#clientGone
+    rest-apis/probes.mjs#probes
+    rest-apis/router.mjs#ordersRouter
+    rest-apis/store.mjs#createStore
+  `,
+};
