@@ -6,7 +6,6 @@ build, so that an edit anywhere in `lab/` shows at the next one.
 """
 
 import importlib
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,8 @@ from urllib.parse import urljoin
 
 from mkdocs.plugins import event_priority
 
-from lab import BUILD, SNIPPETS
+from lab import SNIPPETS
 
-CONVERTED = BUILD / "mkdocs-jupyter"  # notebooks, for the rebuilds of one server
 _served = False
 _edited: dict[str, int] = {}
 
@@ -25,17 +23,12 @@ def on_startup(command, dirty):
     """Remember whether this is `mkdocs serve`."""
     global _served
     _served = command == "serve"
-    shutil.rmtree(CONVERTED, ignore_errors=True)
 
 
 def on_config(config):
     """Set what depends on the environment and on serving."""
     if config["repo_url"]:  # MkDocs would say "master", and warn where there is none
         config["edit_uri"] = "edit/main/docs/"
-    # converting a notebook takes longer than all other pages together; builds beside
-    # each other would read what another one writes, so only a server keeps it
-    book = config["plugins"]["mkdocs-jupyter"].config
-    book["cache"], book["cache_dir"] = _served, str(CONVERTED)
     config["watch"] += [str(path) for path in watched(SNIPPETS)]
 
 

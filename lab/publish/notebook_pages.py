@@ -22,7 +22,7 @@ _LIGHTER = (
     (r"<script[^>]*>.*?</script>", ""),
     (r"<!--.*?-->", ""),
     (r'<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>', ""),
-    (r'<div class="clipboard-copy-txt" id="[^"]*">.*?</div>', ""),
+    (r'<div [^>]*class="clipboard-copy-txt">.*?</div>', ""),
     (r'<div class="jp-InputPrompt[^>]*>.*?</div>', ""),
     (r'<div class="jp-OutputPrompt[^>]*>.*?</div>', ""),
     (r'<div class="jp-Collapser[^>]*>\s*</div>', ""),

@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
-
-import httpx
+from typing import IO, TYPE_CHECKING
 
 from lab import ROOT, SNIPPETS, GuideError
 from lab.run import process
+
+if TYPE_CHECKING:
+    import httpx
 
 # A deprecated API fails a snippet instead of passing with a warning.
 STRICT = ("--throw-deprecation", "--pending-deprecation")
@@ -69,8 +70,10 @@ class Server:
             )
         return _read(self._output, self.name)
 
-    def client(self, **options: object) -> httpx.Client:
+    def client(self, **options: object) -> "httpx.Client":
         """An HTTP client for it, with a timeout of 20 s unless told."""
+        import httpx  # late: the site, which uses no client, is built with this module
+
         return httpx.Client(base_url=self.url, **{"timeout": 20, **options})
 
 
