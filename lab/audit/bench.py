@@ -14,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -28,14 +28,20 @@ from mkdocs.utils.yaml import yaml_load
 
 from lab import EXECUTED, NOTEBOOKS, ROOT, GuideError
 from lab.check import content
+from lab.publish import convert, remember
 from lab.publish.builder import MKDOCS, QUIET
 from lab.run import node, outputs, process, services
 
-RELOAD_TARGET = 2.0  # times plain MkDocs: an edit to the reloaded page, at most
+BUILD_TARGET = 1.5  # times plain MkDocs: a build with notebooks that did not change
+COLD_TARGET = 2.0  # the same with nothing kept from a build before
+RELOAD_TARGET = 1.0  # an edit to the reloaded page
+PLAIN = (sys.executable, "-m", "mkdocs")
 LOOK = 0.5  # seconds between two looks of `mkdocs serve` for changes
 SETTLE = 1.0  # seconds to wake up, a whole number of LOOKs
 LIMIT = 180  # seconds that one pass, or one wait, may take
 
+# what a build leaves for the next one, below build/
+KEPT = tuple(path.name for path in (convert.KEPT, convert.TEMPLATES, remember.TEMPLATES))
 _CONFIG, _PLAIN = "mkdocs.yml", "mkdocs.plain.yml"
 _LEFT_OUT = (".*", "node_modules", "build", "site", "work", "__pycache__")
 _RELOAD = re.compile(r"livereload\((\d+), (\d+)\)")
@@ -120,26 +126,39 @@ def report(ratio: Ratio) -> str:
 
 
 def build(guide: Path, rounds: int) -> Iterator[Ratio]:
-    """`mkdocs build` of the copy, as it is and plain."""
+    """`mkdocs build` of the copy, as it is and plain: when the notebooks did not change
+    since the last build, and when nothing is left of one."""
 
-    def side(config: str) -> Callable[[], Cost]:
+    def side(config: str, command: Sequence[str], cold: bool = False):
         out = guide / "build" / config
-        argv = [*MKDOCS, "build", "--config-file", config, "--site-dir", out]
-        return lambda: timed(argv, guide, **_env(guide))
+        argv = [*command, "build", "--config-file", config, "--site-dir", out]
 
-    ours, base = interleave(side(_CONFIG), side(_PLAIN), rounds)
-    topic = f"topics/{_topic()}/index.html"
-    check_plain((guide / "build" / _PLAIN / topic).read_text("utf-8"))
+        def once() -> Cost:
+            if cold:
+                for kept in KEPT:
+                    shutil.rmtree(guide / "build" / kept, ignore_errors=True)
+            return timed(argv, guide, **_env(guide))
+
+        return once
+
     books = len(list(NOTEBOOKS.glob("*.ipynb")))
     executed = len(list(EXECUTED.glob("*.ipynb")))
-    yield Ratio(
-        "site build",
-        f"the whole process: start, imports, {len(content.read().pages)} pages; ours also "
-        f"{books} notebooks, {executed} of them with results",
-        "plain MkDocs",
-        ours,
-        base,
-    )
+    for name, cold, target in (
+        ("site build", False, BUILD_TARGET),
+        ("site build, with nothing kept from an earlier one", True, COLD_TARGET),
+    ):
+        ours, base = interleave(side(_CONFIG, MKDOCS, cold), side(_PLAIN, PLAIN), rounds)
+        claims = guide / "build" / _PLAIN / f"topics/{_topic()}/claims/index.html"
+        check_plain(claims.read_text("utf-8"))
+        yield Ratio(
+            name,
+            f"the whole process: start, imports, {len(content.read().pages)} pages; ours "
+            f"also {books} notebooks, {executed} of them with results",
+            "plain MkDocs",
+            ours,
+            base,
+            target=target,
+        )
 
 
 def snippets(guide: Path, rounds: int) -> Iterator[Ratio]:
@@ -181,35 +200,56 @@ def snippets(guide: Path, rounds: int) -> Iterator[Ratio]:
 
 
 def reload(guide: Path, rounds: int) -> Iterator[Ratio]:
-    """An edit of a topic while `mkdocs serve` runs, until the page shows it."""
-    page = guide / "docs" / "topics" / _topic() / "index.md"
-    path = f"topics/{_topic()}/"
+    """An edit while `mkdocs serve` runs, until the page shows it: of a topic's prose, and
+    of a snippet that its page embeds."""
+    prose = guide / "docs" / "topics" / _topic() / "index.md"
+    snippet, start = embedded(guide)
     numbers = count()
+
+    def sentence(mark: str) -> None:
+        with prose.open("a", encoding="utf-8") as file:
+            file.write(f"\n{mark}\n")
+
+    def comment(mark: str) -> None:
+        lines = snippet.read_text("utf-8").split("\n")
+        at = next(n for n, line in enumerate(lines, 1) if start in line)
+        lines.insert(at, f"// {mark}")
+        snippet.write_text("\n".join(lines), "utf-8")
+
+    path = f"topics/{_topic()}/"
     with (
-        _serving(guide, _CONFIG, path) as ours,
-        _serving(guide, _PLAIN, path) as plain,
+        _serving(guide, _CONFIG, MKDOCS, path) as ours,
+        _serving(guide, _PLAIN, PLAIN, path) as plain,
     ):
-        check_plain(plain.first)
+        for name, write in (("a sentence", sentence), ("a snippet", comment)):
 
-        def edit(server: _Server) -> Callable[[], Cost]:
-            def once() -> Cost:
-                # both sides of a round get the same part of MkDocs' interval, and the
-                # rounds together all of it
-                number = next(numbers)
-                part = number // 2 % rounds / rounds
-                return server.until_shown(page, f"Edit number {number}.", part * LOOK)
+            def edit(server: _Server, write=write) -> Callable[[], Cost]:
+                def once() -> Cost:
+                    # both sides of a round get the same part of MkDocs' interval, and
+                    # the rounds together all of it
+                    number = next(numbers)
+                    part = number // 2 % rounds / rounds
+                    mark = f"Edit number {number}."
+                    return server.until_shown(lambda: write(mark), mark, part * LOOK)
 
-            return once
+                return once
 
-        both = interleave(edit(ours), edit(plain), rounds)
-    yield Ratio(
-        "edit to reloaded page",
-        "from the file's write until the page that the live reload fetches shows it, "
-        f"with MkDocs' own wait in both: it looks for changes every {LOOK} s",
-        "plain MkDocs",
-        *both,
-        target=RELOAD_TARGET,
-    )
+            both = interleave(edit(ours), edit(plain), rounds)
+            yield Ratio(
+                f"edit of {name} to reloaded page",
+                "from the file's write until the page that the live reload fetches shows "
+                f"it, with MkDocs' own wait in both: it looks for changes every {LOOK} s",
+                "plain MkDocs",
+                *both,
+                target=RELOAD_TARGET,
+            )
+
+
+def embedded(guide: Path) -> tuple[Path, str]:
+    """A snippet that the first topic's answer embeds, and the marker of the section."""
+    page = content.read(guide).topics[_topic()].answer
+    found = next(one for fence in page.fences for one in fence.embeds if one.section)
+    return guide / "snippets" / found.file, f"[start:{found.section}]"
 
 
 # --- how it is measured -----------------------------------------------------------
@@ -271,22 +311,23 @@ class _Server:
     def get(self) -> str:
         return self.client.get(self.path).text
 
-    def until_shown(self, page: Path, mark: str, pause: float) -> Cost:
-        """Append `mark` to a page's file and wait as a browser does: for the live
+    def until_shown(self, write: Callable[[], None], mark: str, pause: float) -> Cost:
+        """Let `write` put `mark` into a file and wait as a browser does: for the live
         reload to answer, then for the page. `pause` is the time in seconds between
         a look of the server for changes and the edit. Raises BenchError after
         LIMIT s."""
         self.running.resume()  # and it looks at once, since its last look is long ago
+        text = ""
         try:
             text = self.get()
             time.sleep(SETTLE + pause)
             cpu = self._cpu()
             begun = time.perf_counter()
-            with page.open("a", encoding="utf-8") as file:
-                file.write(f"\n{mark}\n")
-            while mark not in text and time.perf_counter() - begun < LIMIT:
+            write()
+            while mark not in text and (left := begun + LIMIT - time.perf_counter()) > 0:
                 epoch, request = _RELOAD.search(text).groups()
-                self.client.get(f"livereload/{epoch}/{request}")
+                # it answers when something was built, or after some time
+                self.client.get(f"livereload/{epoch}/{request}", timeout=left)
                 text = self.get()
             cost = Cost(time.perf_counter() - begun, self._cpu() - cpu)
         except httpx.TransportError:
@@ -295,8 +336,8 @@ class _Server:
             self.running.suspend()
         if mark not in text:
             raise BenchError(
-                f"docs/topics/{page.parent.name}/{page.name}: an edit did not show within {LIMIT} s — see "
-                "what `make serve` says"
+                f"{self.path}: an edit did not show within {LIMIT} s — see what "
+                "`make serve` says"
             )
         return cost
 
@@ -306,9 +347,11 @@ class _Server:
 
 
 @contextlib.contextmanager
-def _serving(guide: Path, config: str, path: str) -> Iterator[_Server]:
+def _serving(
+    guide: Path, config: str, command: Sequence[str], path: str
+) -> Iterator[_Server]:
     address = f"127.0.0.1:{services.free_port()}"
-    argv = [*MKDOCS, "serve", "--config-file", config, "--dev-addr", address]
+    argv = [*command, "serve", "--config-file", config, "--dev-addr", address]
     log_path = guide / f"{config}.log"
     with log_path.open("w+b") as log, httpx.Client(timeout=LIMIT) as client:
         client.base_url = f"http://{address}/"
@@ -349,8 +392,10 @@ def copy(folder: Path) -> Path:
             (folder / packages.relative_to(ROOT)).symlink_to(packages)
     if EXECUTED.is_dir():
         shutil.copytree(EXECUTED, folder / EXECUTED.relative_to(ROOT))
-    config = yaml_load((folder / _CONFIG).read_text("utf-8"))
-    text = yaml.dump(plain(config), allow_unicode=True, sort_keys=False)
+    config = plain(yaml_load((folder / _CONFIG).read_text("utf-8")))
+    # it has the snippets' extension, and an edit of one is timed
+    config["watch"] = [str(embedded(folder)[0].parent)]
+    text = yaml.dump(config, allow_unicode=True, sort_keys=False)
     (folder / _PLAIN).write_text(text, "utf-8")
     return folder
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import yaml
@@ -210,20 +210,9 @@ class Tree:
         """Tests (file, line, name) by the claim they prove."""
         found: dict[str, list[tuple[str, int, str]]] = {}
         for path in self.under("tests/", ".py"):
-            if "claim(" not in self.files[path]:
-                continue
-            for test in ast.walk(ast.parse(self.files[path])):
-                if not isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
-                    continue
-                for mark in test.decorator_list:
-                    if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith(
-                        "mark.claim"
-                    ):
-                        for arg in mark.args:
-                            key = ast.literal_eval(arg)
-                            found.setdefault(key, []).append(
-                                (path, test.lineno, test.name)
-                            )
+            if "claim(" in self.files[path]:
+                for key, line, name in _marked_claims(self.files[path]):
+                    found.setdefault(key, []).append((path, line, name))
         return found
 
     @cached_property
@@ -277,6 +266,19 @@ class Tree:
                 )
                 found.setdefault(item.file, set()).update(lines)
         return found
+
+
+@cache  # a server asks again after each edit
+def _marked_claims(text: str) -> list[tuple[str, int, str]]:
+    """Claim, line and name of each test in a module's text that proves a claim."""
+    return [
+        (ast.literal_eval(arg), test.lineno, test.name)
+        for test in ast.walk(ast.parse(text))
+        if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef)
+        for mark in test.decorator_list
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith("mark.claim")
+        for arg in mark.args
+    ]
 
 
 class _Loader(yaml.SafeLoader):

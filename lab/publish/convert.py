@@ -18,6 +18,7 @@ from pathlib import Path
 from lab import BUILD, ROOT
 
 KEPT = BUILD / "notebook-pages"
+TEMPLATES = BUILD / "notebook-templates"  # compiled, by their text
 MOST = 60  # pages kept: several builds of the notebooks that there are
 _CODE = (Path(__file__), ROOT / "uv.lock")  # the lock: nbconvert, Pygments and the rest
 
@@ -94,12 +95,11 @@ def _converter():
     if html.BeautifulSoup is not _Unparsed:
         html.BeautifulSoup = _Unparsed
         create = templateexporter.TemplateExporter._create_environment
-        folder = BUILD / "notebook-templates"
-        folder.mkdir(parents=True, exist_ok=True)
+        TEMPLATES.mkdir(parents=True, exist_ok=True)
 
         def remembering(exporter):
             environment = create(exporter)
-            environment.bytecode_cache = FileSystemBytecodeCache(str(folder))
+            environment.bytecode_cache = FileSystemBytecodeCache(str(TEMPLATES))
             return environment
 
         templateexporter.TemplateExporter._create_environment = remembering

@@ -20,9 +20,10 @@ _edited: dict[str, int] = {}
 
 
 def on_startup(command, dirty):
-    """Remember whether this is `mkdocs serve`."""
+    """Remember whether this is `mkdocs serve`, and let it remember."""
     global _served
     _served = command == "serve"
+    _now("remember").install()
 
 
 def on_config(config):
@@ -45,6 +46,12 @@ def on_files(files, config):
     for file in _now("moved").pages(_now("elements").tree(), config):
         files.append(file)
     return files
+
+
+def on_env(env, config, files):
+    """Keep compiled templates from one build to the next."""
+    _now("remember").templates(env)
+    return env
 
 
 def on_page_markdown(markdown, page, config, files):
