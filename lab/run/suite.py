@@ -10,8 +10,9 @@ TIMED = "timing and not binder"
 SITE = "site"  # after the notebooks, whose results its pages show
 # They wait a good deal, for processes and timers: a third keeps two cores busy.
 WORKERS = "-n3"
-# one test at a time: by default the two longest, neighbours, go to one worker
-SITE_WORKERS = ("-n2", "--dist=loadgroup")
+# They wait for frames and for a quiet network. One test at a time: by default the longest,
+# neighbours, go to one worker.
+SITE_WORKERS = ("-n4", "--dist=loadgroup")
 NOTEBOOKS = ("-p", "nbmake.pytest_plugin", "--nbmake", "--overwrite")
 
 
