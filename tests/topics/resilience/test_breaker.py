@@ -7,13 +7,18 @@ from .shared import DEPENDENCY, told
 
 def breaker(kind: str) -> str:
     suffix = {"naive": ".naive", "hardened": ""}[kind]
-    return f"import {{ createBreaker }} from './resilience/breaker{suffix}.mjs';" + DEPENDENCY
+    return (
+        f"import {{ createBreaker }} from './resilience/breaker{suffix}.mjs';"
+        + DEPENDENCY
+    )
 
 
 @pytest.mark.claim("resilience/timeout-around-the-breaker")
 @pytest.mark.parametrize(("kind", "reached"), [("naive", 30), ("hardened", 10)])
 def test_a_dependency_that_hangs_opens_only_the_breaker_around_the_timeout(kind, reached):
-    source = breaker(kind) + """
+    source = (
+        breaker(kind)
+        + """
     const hangs = await played(() => {});
     const { run, state } = createBreaker({ timeoutMs: 20, calls: 10 });
     for (let i = 0; i < 30; i += 1)
@@ -22,12 +27,15 @@ def test_a_dependency_that_hangs_opens_only_the_breaker_around_the_timeout(kind,
     hangs.close();
     process.exit();
     """
+    )
     state = "open" if kind == "hardened" else "closed"
     assert told(source) == {"reached": reached, "state": state}
 
 
 def test_it_opens_probes_once_and_closes_on_a_success():
-    source = breaker("hardened") + """
+    source = (
+        breaker("hardened")
+        + """
     let time = 0;
     let asked = 0;
     const turns = [];
@@ -44,6 +52,7 @@ def test_it_opens_probes_once_and_closes_on_a_success():
     say({ open, probe, ten: ten.filter((one) => one === 'ok').length, asked,
       closed: state(), turns });
     """
+    )
     assert told(source) == {
         "open": ["open", "BreakerOpen", 4],
         "probe": ["Error", "open", 5],
@@ -56,7 +65,9 @@ def test_it_opens_probes_once_and_closes_on_a_success():
 
 @pytest.mark.claim("resilience/every-error-counts")
 def test_clients_that_hang_up_open_nothing_and_a_deadline_of_the_caller_does():
-    source = breaker("hardened") + """
+    source = (
+        breaker("hardened")
+        + """
     import { deadline } from './resilience/deadline.mjs';
     const counted = async (abort) => {
       const { run, state } = createBreaker({ calls: 5 });
@@ -72,12 +83,15 @@ def test_clients_that_hang_up_open_nothing_and_a_deadline_of_the_caller_does():
     };
     say({ gone: await counted(true), late: await counted(false) });
     """
+    )
     assert told(source) == {"gone": "closed", "late": "open"}
 
 
 @pytest.mark.claim("resilience/every-error-counts")
 def test_answers_that_blame_the_caller_open_a_breaker_that_counts_them():
-    source = DEPENDENCY + """
+    source = (
+        DEPENDENCY
+        + """
     import { createCall } from './resilience/call.mjs';
     const strict = await played((req, res) => res.writeHead(404).end());
     const counted = async (options) => {
@@ -89,11 +103,14 @@ def test_answers_that_blame_the_caller_open_a_breaker_that_counts_them():
     say({ all: await counted({ isFailure: all }), theirs: await counted({}) });
     strict.close();
     """
+    )
     assert told(source) == {"all": "open", "theirs": "closed"}
 
 
 def test_a_probe_whose_client_leaves_gives_its_place_to_the_next():
-    source = breaker("hardened") + """
+    source = (
+        breaker("hardened")
+        + """
     let time = 0;
     const { run, state } = createBreaker({ calls: 1, openMs: 10, now: () => time });
     await outcome(run(async () => { throw new Error('down'); }));
@@ -105,11 +122,14 @@ def test_a_probe_whose_client_leaves_gives_its_place_to_the_next():
     await probe;
     say([state(), await outcome(run(async () => 'ok')), state()]);
     """
+    )
     assert told(source) == ["half-open", "ok", "closed"]
 
 
 def test_what_began_before_it_opened_does_not_close_it():
-    source = breaker("hardened") + """
+    source = (
+        breaker("hardened")
+        + """
     let time = 0;
     const { run, state } = createBreaker({ calls: 2, openMs: 10, now: () => time });
     let finish;
@@ -120,17 +140,21 @@ def test_what_began_before_it_opened_does_not_close_it():
     await slow;
     say(state());
     """
+    )
     assert told(source) == "open"
 
 
 def test_what_judges_and_what_looks_on_may_fail():
-    source = breaker("hardened") + """
+    source = (
+        breaker("hardened")
+        + """
     const boom = async () => { throw new Error('boom'); };
     const { run, state } = createBreaker({ calls: 2, isFailure: boom, changed: boom });
     const said = [await outcome(run(async () => 'a')), await outcome(run(async () => 'b'))];
     await new Promise(setImmediate);
     say([...said, state()]);
     """
+    )
     assert told(source) == ["a", "b", "open"]
 
 

@@ -6,7 +6,9 @@ from lab.run import node, process
 
 from .shared import DEPENDENCY, asked, told
 
-CHARGED = DEPENDENCY + """
+CHARGED = (
+    DEPENDENCY
+    + """
 const bank = await played((req, res) => {
   req.resume();
   bank.charges ??= new Map();
@@ -16,11 +18,14 @@ const bank = await played((req, res) => {
   }); // it charges, and never says so
 });
 """
+)
 
 
 @pytest.mark.claim("resilience/race-is-a-timeout")
 def test_three_tries_that_lose_a_race_charge_three_times_and_a_key_once():
-    source = CHARGED + """
+    source = (
+        CHARGED
+        + """
     const late = (ms) => new Promise((_, no) => setTimeout(no, ms, new Error('late')));
     async function pay(send) {
       for (let i = 0; i < 3; i += 1) await send().catch(() => {});
@@ -35,12 +40,15 @@ def test_three_tries_that_lose_a_race_charge_three_times_and_a_key_once():
     say({ raced, keyed, requests: bank.seen.length });
     bank.close();
     """
+    )
     assert told(source) == {"raced": 3, "keyed": 1, "requests": 6}
 
 
 @pytest.mark.claim("resilience/race-is-a-timeout")
 def test_what_loses_a_race_keeps_its_connection_and_what_is_aborted_gives_it_back():
-    source = DEPENDENCY + """
+    source = (
+        DEPENDENCY
+        + """
     let open = 0;
     const slow = await played((req, res) => {
       open += 1;
@@ -54,13 +62,16 @@ def test_what_loses_a_race_keeps_its_connection_and_what_is_aborted_gives_it_bac
     say({ raced, aborted: open - raced });
     slow.close();
     """
+    )
     assert told(source) == {"raced": 1, "aborted": 0}
 
 
 @pytest.mark.claim("resilience/abort-stops-the-other-side")
 @pytest.mark.parametrize(("looks", "done"), [("false", 3), ("true", 1)])
 def test_the_other_side_works_on_after_an_abort_unless_it_looks(looks, done):
-    source = DEPENDENCY + """
+    source = (
+        DEPENDENCY
+        + """
     let steps = 0;
     let end;
     const finished = new Promise((resolve) => { end = resolve; });
@@ -80,6 +91,7 @@ def test_the_other_side_works_on_after_an_abort_unless_it_looks(looks, done):
     say(steps);
     other.close();
     """.replace("LOOKS", looks)
+    )
     assert told(source) == done
 
 

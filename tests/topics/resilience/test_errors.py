@@ -198,7 +198,9 @@ def test_express_5_catches_a_throw_and_a_promise_that_is_returned(app, path):
         assert client.get(path).json() == {"error": "caught"}
 
 
-def test_a_readable_that_is_piped_and_fails_leaves_the_answer_open_and_pipeline_ends_it(app):
+def test_a_readable_that_is_piped_and_fails_leaves_the_answer_open_and_pipeline_ends_it(
+    app,
+):
     source = """
     import { Readable } from 'node:stream';
     import { pipeline } from 'node:stream/promises';

@@ -13,7 +13,9 @@ QUICK = "{ sleep: async () => {}, random: () => 0.5 }"
 
 @pytest.mark.claim("resilience/fetch-rejects-on-500")
 def test_a_retry_around_fetch_alone_asks_once_and_one_that_looks_asks_three_times():
-    source = MAKE["naive"] + """
+    source = (
+        MAKE["naive"]
+        + """
     const down = await played((req, res) => res.writeHead(500).end());
     const { status } = await createRetry()(() => fetch(down.url));
     const asked = down.seen.length;
@@ -24,6 +26,7 @@ def test_a_retry_around_fetch_alone_asks_once_and_one_that_looks_asks_three_time
     say({ status, asked, looked: down.seen.length - asked });
     down.close();
     """
+    )
     assert told(source) == {"status": 500, "asked": 1, "looked": 3}
 
 
@@ -37,7 +40,10 @@ const OVERLOAD = Object.assign(new Error('overload'), { mayPass: true });
 
 @pytest.mark.claim("resilience/retries-make-it-reliable")
 def test_three_tries_on_three_layers_are_27_and_at_one_layer_three():
-    source = MAKE["naive"] + LAYERS + """
+    source = (
+        MAKE["naive"]
+        + LAYERS
+        + """
     const retries = () => createRetry({ tries: 3 });
     const one = layer(failing, retries());
     await outcome(one());
@@ -46,12 +52,15 @@ def test_three_tries_on_three_layers_are_27_and_at_one_layer_three():
     await outcome(layer(layer(one, retries()), retries())());
     say({ alone, layered: asked });
     """
+    )
     assert told(source) == {"alone": 3, "layered": 27}
 
 
 @pytest.mark.claim("resilience/retries-make-it-reliable")
 def test_a_retry_helps_against_single_failures():
-    source = MAKE["naive"] + """
+    source = (
+        MAKE["naive"]
+        + """
     let n = 0; // every tenth request fails, whoever sends it
     const flaky = async () => { n += 1; if (n % 10 === 0) throw new Error('once'); };
     const retry = createRetry({ tries: 2 });
@@ -62,18 +71,23 @@ def test_a_retry_helps_against_single_failures():
     };
     say({ without: await failed((task) => task()), with: await failed(retry) });
     """
+    )
     assert told(source) == {"without": 100, "with": 0}
 
 
 @pytest.mark.parametrize(("kind", "most"), [("naive", 3000), ("hardened", 1110)])
 def test_a_retry_storm_reaches_a_dependency_that_is_down(kind, most):
     """The naive one triples the load of an outage, the budget allows a tenth more."""
-    source = MAKE[kind] + LAYERS + f"""
+    source = (
+        MAKE[kind]
+        + LAYERS
+        + f"""
     const retry = createRetry({QUICK});
     for (let i = 0; i < 1000; i += 1)
       await outcome(retry(failing, {{ idempotent: true }}));
     say(asked);
     """
+    )
     asked = told(source)
     if kind == "naive":
         assert asked == most
@@ -83,10 +97,14 @@ def test_a_retry_storm_reaches_a_dependency_that_is_down(kind, most):
 
 @pytest.mark.parametrize(("kind", "charges"), [("naive", 3), ("hardened", 1)])
 def test_a_post_is_repeated_by_the_naive_retry_only(kind, charges):
-    source = MAKE[kind] + LAYERS + f"""
+    source = (
+        MAKE[kind]
+        + LAYERS
+        + f"""
     await outcome(createRetry({QUICK})(failing));
     say(asked);
     """
+    )
     assert told(source) == charges
 
 
@@ -165,7 +183,9 @@ CALL = "import { createCall } from './resilience/call.mjs';" + DEPENDENCY
 
 
 def test_a_call_repeats_a_get_and_a_post_only_with_a_key():
-    source = CALL + """
+    source = (
+        CALL
+        + """
     const down = await played((req, res, n) =>
       res.writeHead(n % 2 ? 503 : 200, { 'Retry-After': '0' }).end('ok'));
     const { call } = createCall({ baseMs: 1 });
@@ -178,13 +198,16 @@ def test_a_call_repeats_a_get_and_a_post_only_with_a_key():
     say({ get, bare, keyed, asked: down.seen.map((line) => line.slice(0, 4)) });
     down.close();
     """
+    )
     seen = told(source)
     assert seen["get"] == 200 and seen["bare"] == "UpstreamError" and seen["keyed"] == 200
     assert seen["asked"] == ["GET ", "GET ", "POST", "----", "POST", "POST"]
 
 
 def test_a_call_ends_in_time_also_in_the_body_and_bounds_it():
-    source = CALL + """
+    source = (
+        CALL
+        + """
     const endless = await played((req, res) => {
       res.write('x'.repeat(req.url === '/large' ? 5000 : 5)); // and it never ends
     });
@@ -195,6 +218,7 @@ def test_a_call_ends_in_time_also_in_the_body_and_bounds_it():
     const away = await outcome(call(endless.url));
     say({ slow, large, away });
     """
+    )
     assert told(source) == {
         "slow": "DeadlineError",
         "large": "a body without an end",
