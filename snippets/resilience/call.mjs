@@ -1,5 +1,5 @@
 // --8<-- [start:call]
-import { numbers } from '../validation/numbers.mjs';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 import { createBreaker } from './breaker.mjs';
 import { createBulkhead } from './bulkhead.mjs';
 import { deadline, deadlineHeader } from './deadline.mjs';
@@ -20,6 +20,7 @@ export function createCall(options = {}) {
   const { fetch = globalThis.fetch, totalMs = 2000 } = options;
   const { mostBytes = 1_000_000 } = options;
   numbers({ mostBytes });
+  numbers({ totalMs }, WAIT);
   const isFailure = ({ threw, error }) => threw && error?.answered !== 429;
   const retry = createRetry(options);
   const { enter } = createBulkhead(options);

@@ -60,6 +60,7 @@ WITHOUT = {
         websockets/limits.mjs#limitsOf
         rate-limiting/address.mjs#addressed rest-apis/patch.mjs#mergePatch
         validation/order.mjs#parseOrderPatch
+        resilience/deadline.mjs#deadlineHeader resilience/retry.mjs#retryAfterMs
     """,
     "is played as a part of the app that is made of it": """
         architecture/layered/application.mjs#createOrders
@@ -90,6 +91,7 @@ WITHOUT = {
     "is a process's own, and its chapter's tests end that process in every way": """
         clustering/respawn.mjs#supervise clustering/worker.mjs#serve
         clustering/reuse-port.mjs#listen observability/flush.mjs#endOn
+        resilience/shutdown.mjs#createShutdown
         observability/flush.mjs#flushWinston observability/loggers.mjs#createPino
         observability/loggers.mjs#createWinston observability/stdout.mjs#createOutput
     """,
@@ -103,7 +105,7 @@ WITHOUT = {
         jwt/cost.mjs#lookups jwt/cost.mjs#measure jwt/cost.mjs#ofJose
         jwt/cost.mjs#subjects jwt/crack.mjs#candidates jwt/crack.mjs#crack
         jwt/crack.mjs#speed jwt/forgeries.mjs#kitOf observability/durable.mjs#durable
-        observability/stall.mjs#createApp
+        observability/stall.mjs#createApp resilience/work.mjs#createWork
     """,
 }
 

@@ -1,5 +1,6 @@
 """What several files of these tests share."""
 
+import contextlib
 import json
 import socket
 
@@ -16,6 +17,18 @@ def asked(server, path: str) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", server.port), 10)
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     return client
+
+
+@contextlib.contextmanager
+def asking(server, path: str, times: int):
+    """That many connections that have asked for `path`, closed at the end."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(asked(server, path)) for _ in range(times)]
+
+
+def status(client: socket.socket) -> int:
+    """The status of the answer."""
+    return int(client.recv(20).split()[1])
 
 
 def until_closed(client: socket.socket) -> bytes:

