@@ -56,7 +56,6 @@ for (let n = 0; inRotation && n < 400; n += 1) {
 clearInterval(probes);
 while (alive() && performance.now() - told < 3000) await sleep(10);
 const exitMs = alive() ? null : performance.now() - told;
-if (exitMs === null) process.kill(Number(pid), 'SIGKILL');
 const failed = (await Promise.all(sent)).filter((s) => s === 0 || s >= 300);
 const written = new Set(readFileSync(ledger, 'utf8').split('\n'));
 const forgotten = yes.filter((id) => !written.has(id)).length;

@@ -143,6 +143,36 @@ def test_the_pool_is_closed_last_however_often_it_is_told():
     ]  # fmt: skip
 
 
+@pytest.mark.claim("resilience/pools-close-first")
+@pytest.mark.parametrize(("when", "status"), [("leaving", 500), ("signal", 200)])
+def test_a_pool_that_is_closed_first_fails_the_request_that_is_being_answered(
+    app, when, status
+):
+    source = f"""
+    import {{ DatabaseSync }} from 'node:sqlite';
+    import express from 'express';
+    export function createApp(signals) {{
+      const db = new DatabaseSync(':memory:');
+      const closed = new Promise((resolve) => signals.leaving.addEventListener('abort',
+        () => setImmediate(resolve)));
+      signals.{when}.addEventListener('abort', () => db.close());
+      const app = express();
+      app.get('/', async (req, res) => {{
+        console.log('asked');
+        await closed; // the process has been told to leave
+        res.json(db.prepare('SELECT 1').get());
+      }});
+      app.use((error, req, res, next) => res.sendStatus(500));
+      return app;
+    }}
+    """
+    with app(source, flags=("--no-warnings",)) as server, asked(server, "/") as client:
+        process.until(lambda: "asked" in server.output())
+        term(server)
+        assert until_closed(client).startswith(f"HTTP/1.1 {status}".encode())
+        process.until(lambda: not server.alive())
+
+
 @pytest.mark.parametrize("how", ["throw new Error('x')", "await new Promise(() => {})"])
 def test_a_step_that_fails_or_hangs_keeps_no_other_from_its_turn(how):
     body = f"""
