@@ -10,7 +10,11 @@ export class BreakerOpen extends Error {
 /** A breaker for one dependency. `run(task, { signal })` gives the task a
  * signal and `timeoutMs`. The timeout is inside: what hangs has failed. When
  * of the last `calls` at least the `share` failed, it refuses for `openMs`;
- * then one call is the probe, and the others go on being refused. */
+ * then one call is the probe, and the others go on being refused.
+ * @param {{ timeoutMs?: number, calls?: number, share?: number,
+ *   openMs?: number, now?: () => number, changed?: (state: string) => void,
+ *   isFailure?: (seen: { threw: boolean, error?: unknown,
+ *     answer?: unknown }) => boolean | Promise<boolean> }} [options] */
 export function createBreaker(options = {}) {
   const {
     timeoutMs = 1000,
@@ -29,6 +33,9 @@ export function createBreaker(options = {}) {
   let probing = false;
   let round = 0;
 
+  // --8<-- [end:breaker]
+
+  // --8<-- [start:count]
   function turn(next) {
     state = next;
     round += 1;
@@ -43,7 +50,7 @@ export function createBreaker(options = {}) {
     const bad = failures.reduce((sum, one) => sum + one, 0);
     if (failures.length === calls && bad >= share * calls) turn('open');
   }
-  // --8<-- [end:breaker]
+  // --8<-- [end:count]
 
   // --8<-- [start:run]
   async function run(task, { signal } = {}) {

@@ -1,4 +1,4 @@
-// --8<-- [start:bulkhead]
+// --8<-- [start:refused]
 import { WAIT, numbers } from '../validation/numbers.mjs';
 import { ClientGone, deadline } from './deadline.mjs';
 
@@ -7,10 +7,15 @@ export class Refused extends Error {
   status = 503;
 }
 
+// --8<-- [end:refused]
+
+// --8<-- [start:bulkhead]
 /** `enter(task, { signal, importance })`: at most `atOnce` tasks run and
  * `waiting` wait, the important ones in front. Who comes to a full queue is
  * refused at once, or takes the place of somebody less important. Nobody
- * waits longer than `patienceMs`, nor holds a place longer than `mostMs`. */
+ * waits longer than `patienceMs`, nor holds a place longer than `mostMs`.
+ * @param {{ atOnce?: number, waiting?: number, patienceMs?: number,
+ *   mostMs?: number }} [options] */
 export function createBulkhead(options = {}) {
   const {
     atOnce = 10,
@@ -74,7 +79,9 @@ export function createBulkhead(options = {}) {
 
 // --8<-- [start:shed]
 /** Middleware that answers 503 at once where waiting would be in vain. What
- * `importanceOf(req)` gives decides who waits in front, and who goes. */
+ * `importanceOf(req)` gives decides who waits in front, and who goes.
+ * @param {{ importanceOf?: (req: object) => number, atOnce?: number,
+ *   waiting?: number, patienceMs?: number }} [options] */
 export function createShedding({ importanceOf = () => 0, ...limits } = {}) {
   const { enter } = createBulkhead(limits);
   return (req, res, next) => {

@@ -1,4 +1,4 @@
-// --8<-- [start:call]
+// --8<-- [start:upstream]
 import { WAIT, numbers } from '../validation/numbers.mjs';
 import { createBreaker } from './breaker.mjs';
 import { createBulkhead } from './bulkhead.mjs';
@@ -8,14 +8,23 @@ import { createRetry, retryAfterMs } from './retry.mjs';
 export class UpstreamError extends Error {
   name = 'UpstreamError';
   status = 502; // to our client: what they answered is not our answer
-  mayPass = true;
+  constructor(message, { mayPass = false, ...options } = {}) {
+    super(message, options);
+    this.mayPass = mayPass;
+  }
 }
 
+// --8<-- [end:upstream]
+
+// --8<-- [start:call]
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 /** A fetch for one dependency, in this order from outside to inside:
- * deadline, retry, bulkhead, breaker, timeout, fetch and its body. What is
- * over stops; what the dependency has not seen, the breaker does not count. */
+ * deadline, retry, bulkhead, breaker, timeout, fetch and its body. A refusal
+ * of our own is no failure of the dependency, so no breaker counts it.
+ * @param {{ fetch?: typeof fetch, totalMs?: number, timeoutMs?: number,
+ *   mostBytes?: number, tries?: number, atOnce?: number }} [options] and
+ *   those of its three parts */
 export function createCall(options = {}) {
   const { fetch = globalThis.fetch, totalMs = 2000 } = options;
   const { mostBytes = 1_000_000 } = options;
@@ -26,6 +35,9 @@ export function createCall(options = {}) {
   const { enter } = createBulkhead(options);
   const breaker = createBreaker({ isFailure, ...options });
 
+  // --8<-- [end:call]
+
+  // --8<-- [start:order]
   async function call(url, { signal: outer, headers, ...init } = {}) {
     const sent = new Headers(headers);
     const method = (init.method ?? 'GET').toUpperCase();
@@ -40,7 +52,8 @@ export function createCall(options = {}) {
         fetch(url, { ...init, headers: sent, signal }))();
       const answer = await asked.catch((cause) => {
         signal.throwIfAborted();
-        throw new UpstreamError('cannot be reached', { cause });
+        const passes = { cause, mayPass: true };
+        throw new UpstreamError('cannot be reached', passes);
       });
       return judged(answer, mostBytes);
     };
@@ -56,12 +69,12 @@ export function createCall(options = {}) {
   }
   return { call, state: breaker.state };
 }
-// --8<-- [end:call]
+// --8<-- [end:order]
 
 // --8<-- [start:judged]
 const PASSING = new Set([429, 502, 503, 504]); // may be over in a moment
 
-/** fetch is content with a 500. We are not, nor with a body without an end. */
+/** fetch is content with a 500, and with a body without an end. */
 async function judged({ status, headers, body }, mostBytes) {
   const parts = [];
   let bytes = 0;
@@ -71,9 +84,10 @@ async function judged({ status, headers, body }, mostBytes) {
     parts.push(part);
   }
   if (status >= 500 || status === 429) {
-    throw Object.assign(new UpstreamError(`it answered ${status}`), {
+    const mayPass = PASSING.has(status);
+    const error = new UpstreamError(`it answered ${status}`, { mayPass });
+    throw Object.assign(error, {
       answered: status,
-      mayPass: PASSING.has(status),
       retryAfterMs: retryAfterMs(headers.get('Retry-After')),
     });
   }

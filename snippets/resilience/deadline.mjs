@@ -1,4 +1,4 @@
-// --8<-- [start:deadline]
+// --8<-- [start:errors]
 import { WAIT, numbers } from '../validation/numbers.mjs';
 
 export class DeadlineError extends Error {
@@ -11,11 +11,14 @@ export class ClientGone extends Error {
   name = 'ClientGone';
   status = 499; // as nginx logs it
 }
+// --8<-- [end:errors]
 
+// --8<-- [start:deadline]
 /** One end in time for all that a request asks. `signal` goes to whatever can
  * stop; `left()` is how many ms there are; `run(task)` waits no longer, also
  * for a task that does not look at its signal. `end()` frees timer and
- * listener, so that a `signal` that lives long does not collect them. */
+ * listener, so that a `signal` that lives long does not collect them.
+ * @param {number} ms @param {{ signal?: AbortSignal }} [options] */
 export function deadline(ms, { signal: outer } = {}) {
   numbers({ ms }, WAIT);
   const controller = new AbortController();
@@ -55,7 +58,8 @@ export function deadline(ms, { signal: outer } = {}) {
 const HEADER = 'X-Request-Timeout-Ms'; // relative: two clocks never agree
 
 /** `req.deadline`, of at most `ms`: a caller may ask for less and never for
- * more. It is over when the answer is out, and aborts if the client goes. */
+ * more. It is over when the answer is out, and aborts if the client goes.
+ * @param {{ ms?: number }} [options] */
 export function requestDeadline({ ms = 2000 } = {}) {
   numbers({ ms }, WAIT);
   return (req, res, next) => {

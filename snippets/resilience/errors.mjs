@@ -1,4 +1,4 @@
-// --8<-- [start:errors]
+// --8<-- [start:failure]
 /** Something that we foresaw: `status` and `message` may be told a client;
  * `cause` is for the log. All else is a bug, and a 500. */
 export class Failure extends Error {
@@ -9,9 +9,13 @@ export class Failure extends Error {
   }
 }
 
+// --8<-- [end:failure]
+
+// --8<-- [start:errors]
 /** The last middleware: one log line and one answer for each error, here and
  * nowhere else. Who has begun an answer gets its connection closed, because
- * an answer that is only not finished looks like one that is slow. */
+ * an answer that is only not finished looks like one that is slow.
+ * @param {{ logger?: { error: Function } }} [options] */
 export function errorHandler({ logger = console }) {
   // the four parameters are how Express knows it
   return (error, req, res, next) => {

@@ -62,7 +62,10 @@ async function offer({ url, state }, { tries, budget }, seconds) {
   return bins;
 }
 
-const seconds = Number(process.argv[2] ?? 8);
+// --8<-- [end:clients]
+
+// --8<-- [start:policies]
+const seconds = Number(process.argv[2] ?? 1);
 const policies = {
   'three tries': { tries: 3 },
   'three tries, budget': { tries: 3, budget: true },
@@ -75,4 +78,4 @@ const runs = Object.entries(policies).map(async ([name, policy]) => {
   return [name, bins];
 });
 console.log(JSON.stringify(Object.fromEntries(await Promise.all(runs))));
-// --8<-- [end:clients]
+// --8<-- [end:policies]

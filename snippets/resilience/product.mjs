@@ -8,7 +8,9 @@ import { createStale } from './stale.mjs';
 const SKU = /^[a-z0-9-]{1,40}$/;
 
 /** A page needs its price, also an old one; it can do without reviews. Each
- * service has places, a breaker and a budget of its own. */
+ * service has places, a breaker and a budget of its own.
+ * @param {{ prices: string, reviews: string, logger?: object, ms?: number }}
+ *   deps two base URLs, and the limits of createCall() */
 export function createApp({ prices, reviews, logger, ms = 2000, ...limits }) {
   const app = express();
   const price = createStale({ load: jsonFrom(prices, limits) });
@@ -33,6 +35,9 @@ export function createApp({ prices, reviews, logger, ms = 2000, ...limits }) {
   return app;
 }
 
+// --8<-- [end:product]
+
+// --8<-- [start:json]
 function jsonFrom(base, limits) {
   const { call } = createCall(limits);
   return async (sku, { signal }) => {
@@ -45,4 +50,4 @@ function jsonFrom(base, limits) {
     }
   };
 }
-// --8<-- [end:product]
+// --8<-- [end:json]

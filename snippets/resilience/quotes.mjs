@@ -5,7 +5,9 @@ import { errorHandler } from './errors.mjs';
 import { createWork } from './work.mjs';
 
 /** One at work and ten waiting: who gets a place has his answer before he
- * loses patience. The others know at once. */
+ * loses patience. The others know at once.
+ * @param {{ work?: () => Promise<void>, logger?: object, atOnce?: number,
+ *   waiting?: number, patienceMs?: number }} [deps] */
 export function createApp({ work = createWork(), logger, ...limits } = {}) {
   const app = express();
   const ten = { atOnce: 1, waiting: 10, patienceMs: 250, ...limits };

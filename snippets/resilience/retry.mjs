@@ -4,7 +4,10 @@ import { WAIT, numbers } from '../validation/numbers.mjs';
 
 /** `retry(task, { idempotent, signal, left })`. It repeats only what is
  * idempotent and what may pass, and only out of a budget that all calls
- * share: one retry for every ten calls, `reserve` at most in store. */
+ * share: one retry for every ten calls, `reserve` at most in store.
+ * @param {{ tries?: number, reserve?: number, baseMs?: number,
+ *   mostMs?: number, sleep?: Function, random?: () => number,
+ *   mayPass?: (error: unknown) => boolean | Promise<boolean> }} [options] */
 export function createRetry(options = {}) {
   const { tries = 3, reserve = 10, baseMs = 100, mostMs = 2000 } = options;
   const { sleep = wait, random = Math.random } = options;
@@ -37,7 +40,8 @@ export function createRetry(options = {}) {
 // --8<-- [end:retry]
 
 // --8<-- [start:retry-after]
-/** Milliseconds: Retry-After has seconds, or a date; undefined for neither. */
+/** Milliseconds: the header has seconds or a date; undefined for neither.
+ * @param {string | null} text @param {number} [now] */
 export function retryAfterMs(text, now = Date.now()) {
   if (/^\d{1,9}$/.test(text)) return 1000 * Number(text);
   const at = /GMT$/.test(text) ? Date.parse(text) : NaN;

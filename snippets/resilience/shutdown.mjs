@@ -4,10 +4,14 @@ import { drainable } from '../clustering/shutdown.mjs';
 import { WAIT, numbers } from '../validation/numbers.mjs';
 import { deadline } from './deadline.mjs';
 
-/** Ends a process in order. `leaving` aborts first: readiness says no, streams
- * end, consumers take nothing new. After `beforeMs`, when the balancer has
- * seen it, the server drains. Then `signal` aborts, and what was given to
- * `last(name, close)` is closed, newest first. After `totalMs` it is over. */
+/** Ends a process in order. `leaving` aborts first: readiness says no,
+ * streams end, consumers take nothing new. After `beforeMs`, when the
+ * balancer has seen it, the server drains. Then `signal` aborts, and what was
+ * given to `last(name, close)` is closed, newest first, all in `totalMs`.
+ * @param {{ server: import('node:http').Server, logger?: object,
+ *   beforeMs?: number, totalMs?: number, patienceMs?: number,
+ *   quietMs?: number, stepMs?: number, exit?: (code: number) => void }}
+ *   options */
 export function createShutdown(options) {
   const {
     server,
@@ -31,6 +35,9 @@ export function createShutdown(options) {
     return under;
   }
 
+  // --8<-- [end:shutdown]
+
+  // --8<-- [start:leave]
   async function leave(why) {
     say('info', { why }, 'leaving');
     const late = setTimeout(() => end(1, 'too late'), totalMs);
@@ -43,7 +50,7 @@ export function createShutdown(options) {
     clearTimeout(late);
     end(code, 'left');
   }
-  // --8<-- [end:shutdown]
+  // --8<-- [end:leave]
 
   // --8<-- [start:step]
   async function step(name, work, ms = stepMs) {

@@ -3,7 +3,9 @@ import { numbers } from '../validation/numbers.mjs';
 
 /** `get(key, options)` asks `load`, and when that fails gives the last answer
  * that is not older than `staleMs`, marked as such. At most `keys` are kept:
- * the one that was loaded longest ago goes first. */
+ * the one that was loaded longest ago goes first.
+ * @param {{ load: (key: string, call?: object) => unknown, staleMs?: number,
+ *   keys?: number, now?: () => number }} options */
 export function createStale(options) {
   const { load, staleMs = 600_000, keys = 1000 } = options;
   const { now = () => performance.now() } = options;

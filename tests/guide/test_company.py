@@ -106,6 +106,7 @@ WITHOUT = {
         jwt/cost.mjs#subjects jwt/crack.mjs#candidates jwt/crack.mjs#crack
         jwt/crack.mjs#speed jwt/forgeries.mjs#kitOf observability/durable.mjs#durable
         observability/stall.mjs#createApp resilience/work.mjs#createWork
+        resilience/leaving.mjs#countFailures
     """,
 }
 

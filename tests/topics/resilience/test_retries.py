@@ -211,16 +211,18 @@ def test_a_call_ends_in_time_also_in_the_body_and_bounds_it():
     const endless = await played((req, res) => {
       res.write('x'.repeat(req.url === '/large' ? 5000 : 5)); // and it never ends
     });
-    const { call } = createCall({ timeoutMs: 100, totalMs: 150, tries: 1, mostBytes: 1000 });
+    const { call } = createCall({ timeoutMs: 100, totalMs: 150, tries: 2, mostBytes: 1000, baseMs: 1 });
     const slow = await outcome(call(`${endless.url}/slow`));
     const large = await call(`${endless.url}/large`).catch((error) => error.message);
+    const asked = endless.seen.filter((line) => line.endsWith('/large')).length;
     endless.close();
     const away = await outcome(call(endless.url));
-    say({ slow, large, away });
+    say({ slow, large, asked, away });
     """
     )
     assert told(source) == {
         "slow": "DeadlineError",
         "large": "a body without an end",
+        "asked": 1,  # no other try would be shorter
         "away": "UpstreamError",
     }
