@@ -1,5 +1,5 @@
 // node resilience/metastable.mjs SECONDS: a server that could serve a hundred
-// requests a second is offered seventy, and stands still once, for a second.
+// requests a second is offered seventy, and stands still for a tenth of it.
 // output: varies — it measures how many answers come in time
 // --8<-- [start:server]
 import { once } from 'node:events';
@@ -55,7 +55,7 @@ async function offer({ url, state }, { tries, budget }, seconds) {
   const asked = [];
   for (let n = 0; n < seconds * 70; n += 1) {
     await sleep(Math.max(0, begin + (n * 1000) / 70 - performance.now()));
-    state.paused = n >= 140 && n < 210; // the third second
+    state.paused = n >= seconds * 14 && n < seconds * 21;
     asked.push(ask());
   }
   await Promise.all(asked);
@@ -65,7 +65,7 @@ async function offer({ url, state }, { tries, budget }, seconds) {
 // --8<-- [end:clients]
 
 // --8<-- [start:policies]
-const seconds = Number(process.argv[2] ?? 1);
+const seconds = Number(process.argv[2] ?? 3);
 const policies = {
   'three tries': { tries: 3 },
   'three tries, budget': { tries: 3, budget: true },

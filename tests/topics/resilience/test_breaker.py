@@ -160,6 +160,23 @@ def test_what_judges_and_what_looks_on_may_fail():
     assert told(source) == ["a", "b", "open"]
 
 
+def test_the_naive_breaker_does_count_what_comes_back():
+    source = (
+        breaker("naive")
+        + """
+    const { run, state } = createBreaker({ failures: 2 });
+    const bad = () => run(async () => { throw new Error('down'); });
+    const said = [await outcome(bad()), await outcome(run(async () => 'ok'))];
+    await outcome(bad());
+    said.push(state());
+    await outcome(bad());
+    say([...said, state(), (await run(async () => 'ok').catch((error) => error.message))]);
+    process.exit();
+    """
+    )
+    assert told(source) == ["Error", "ok", "closed", "open", "open"]
+
+
 def test_what_reaches_a_dependency_during_an_outage_by_policy():
     lines = node.lines("resilience/outage.mjs")
     seen = {name: int(count) for name, count in (line.split(": ") for line in lines)}

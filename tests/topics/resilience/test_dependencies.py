@@ -8,7 +8,7 @@ from .shared import DEPENDENCY, asked, asking, status, told
 
 NAIVE, HARDENED = "resilience/product.naive.mjs", "resilience/product.mjs"
 
-# a service whose answer depends on a file: "up", or it hangs
+# a service whose answer depends on a file: "up", "garbage", or it hangs
 MOODY = """
 import { readFileSync } from 'node:fs';
 let open = 0;
@@ -21,6 +21,7 @@ export function createApp() {
     open += 1;
     res.once('close', () => { open -= 1; });
     if (mood === 'up') res.end('{"cents":900}');
+    else if (mood === 'garbage') res.end('<html>');
     else held.push(res);
   };
 }
@@ -49,6 +50,7 @@ def shop(tmp_path, mood):
             path.write_text(node.with_deps(snippet, given))
             return node.serve(path)
 
+        serve.url = prices.url
         serve.release = lambda: client.get("/release")
         serve.open = lambda: int(client.get("/open").text)
         with prices.client() as client:
@@ -81,6 +83,21 @@ def test_a_dependency_that_hangs_takes_four_places_of_the_hardened_one(shop, moo
         assert client.get("/health").status_code == 200
         mood.write_text("up")  # and the breaker probes
         process.until(lambda: client.get("/products/mug").status_code == 200)
+
+
+@pytest.mark.parametrize("snippet", [NAIVE, HARDENED])
+def test_while_all_is_well_both_shops_show_prices_and_reviews(shop, mood, snippet):
+    with services.proxy(shop.url, kind="node") as reviews:
+        with shop(snippet, reviews.url) as server, server.client() as client:
+            page = client.get("/products/tea").json()
+            assert page["price"] == page["reviews"] == {"cents": 900}
+
+
+def test_an_answer_that_cannot_be_read_is_a_502_and_an_unknown_path_a_404(shop, mood):
+    mood.write_text("garbage")
+    with shop(HARDENED) as server, server.client() as client:
+        assert client.get("/products/tea").status_code == 502
+        assert client.get("/products/T_A").status_code == 404
 
 
 def test_an_old_answer_has_an_end_and_the_store_of_them_a_bound():
@@ -182,6 +199,9 @@ export function createApp() {
   const waiting = [];
   app.get('/go', (req, res) => { waiting.splice(0).forEach((one) => one.send('done')); res.send(''); });
   app.get('/count', (req, res) => res.send(String(waiting.length)));
+  let come = 0;
+  app.get('/come', (req, res) => res.send(String(come)));
+  app.use((req, res, next) => { come += 1; next(); });
   app.use(createShedding({ atOnce: 2, waiting: 1, patienceMs: 60_000,
     importanceOf: (req) => (req.path === '/pay' ? 1 : 0) }));
   app.get(['/browse', '/pay'], (req, res) => { waiting.push(res); });
@@ -198,9 +218,9 @@ def test_a_service_that_is_full_sheds_who_browses_first_and_its_health_never(app
     ):
         process.until(lambda: client.get("/count").text == "2")
         with asked(server, "/browse") as browsing:  # it waits
-            refused = process.until(
-                lambda: (answer := client.get("/browse")).status_code == 503 and answer
-            )
+            process.until(lambda: client.get("/come").text == "3")
+            refused = client.get("/browse")
+            assert refused.status_code == 503
             assert refused.headers["retry-after"] == "1"
             with asked(server, "/pay") as paying:  # takes the place of who browses
                 assert status(browsing) == 503
@@ -313,3 +333,9 @@ def test_twenty_at_once_all_wait_at_the_naive_service_and_eleven_at_the_other(
             statuses = [status(one) for one in twenty]
     assert statuses.count(503) == refused
     assert statuses.count(200) == 20 - refused
+
+
+@pytest.mark.parametrize("snippet", ["quotes.naive.mjs", "quotes.mjs"])
+def test_while_there_is_room_both_services_give_quotes(snippet):
+    with node.serve(f"resilience/{snippet}") as server, server.client() as client:
+        assert [client.get("/quote").status_code for _ in range(3)] == [200] * 3
