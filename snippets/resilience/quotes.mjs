@@ -11,6 +11,7 @@ import { createWork } from './work.mjs';
 export function createApp({ work = createWork(), logger, ...limits } = {}) {
   const app = express();
   const ten = { atOnce: 1, waiting: 10, patienceMs: 250, ...limits };
+  app.get('/health', (req, res) => res.sendStatus(200)); // is not shed
   app.use(createShedding(ten));
   app.get('/quote', async (req, res) => {
     await work();
