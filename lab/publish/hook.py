@@ -68,6 +68,10 @@ def on_page_content(html, page, config, files):
         html = _now("notebook_pages").page(html, page, config)
     if page.file.src_uri.startswith("chapters/") and page.canonical_url:
         page.canonical_url = page.canonical_url.replace("/chapters/", "/topics/")
+    if (found := _now("elements").here()) and found.part == "questions":
+        # the page is a list of its questions already: beside it the levels will do
+        for level in next(iter(page.toc)).children:
+            level.children.clear()
     code_blocks = _now("code_blocks")
     return code_blocks.lined(code_blocks.fewer_elements(html))
 
