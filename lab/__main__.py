@@ -380,11 +380,13 @@ def _unexecuted(topic: str | None) -> int:
 
 
 def _notebooks(topic: str | None, **env: str) -> int:
-    from lab.record import notebook
+    from lab.record import evidence, notebook
     from lab.run import suite
 
     staged = notebook.stage(topic)
-    return _pytest(*suite.NOTEBOOKS, *map(str, staged), **env)
+    alone = evidence.RECORD in env or len(staged) == 1
+    workers = () if alone else suite.NOTEBOOK_WORKERS
+    return _pytest(*suite.NOTEBOOKS, *workers, *map(str, staged), **env)
 
 
 def _pytest(*args: str, **env: str) -> int:

@@ -69,6 +69,12 @@ def hold(
     return value
 
 
+def recording() -> bool:
+    """Whether this run writes what it measures (`make evidence`). An ordinary run may
+    repeat less: one round decides whether a bound holds, several show the spread."""
+    return RECORD in os.environ
+
+
 def figure(
     key: str, svg: str, alt: str, data: Mapping[str, Sequence], *, source: str
 ) -> None:

@@ -14,6 +14,9 @@ WORKERS = "-n3"
 # neighbours, go to one worker.
 SITE_WORKERS = ("-n4", "--dist=loadgroup")
 NOTEBOOKS = ("-p", "nbmake.pytest_plugin", "--nbmake", "--overwrite")
+# They wait for servers and timers. What a notebook holds it holds beside a busy core,
+# so two run at once; one alone while its values are recorded.
+NOTEBOOK_WORKERS = ("-n2", "--maxschedchunk=1")
 
 
 def only(topic: str | None) -> tuple[str, ...]:
