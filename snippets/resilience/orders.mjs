@@ -10,7 +10,8 @@ import express from 'express';
 import { WebSocketServer } from 'ws';
 import { createShutdown } from './shutdown.mjs';
 
-const { PORT = 3000, BEFORE_MS = '0', JOB_MS = '50' } = process.env;
+const { PORT = 3000, BEFORE_MS = '0' } = process.env;
+const { JOB_MS = '50', SLOW_MS = '300' } = process.env;
 const app = express();
 const server = createServer(app);
 const { leaving, signal, last, stop, listen } = createShutdown({
@@ -37,7 +38,7 @@ app.post('/orders/:id', (req, res) => {
   res.sendStatus(202);
 });
 app.get('/slow', async (req, res) => {
-  await sleep(300);
+  await sleep(Number(SLOW_MS));
   res.send('slow');
 });
 // --8<-- [end:orders]

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import express from 'express';
 import { WebSocketServer } from 'ws';
 
-const { PORT = 3000, JOB_MS = '50' } = process.env;
+const { PORT = 3000, JOB_MS = '50', SLOW_MS = '300' } = process.env;
 const app = express();
 const server = createServer(app);
 const file = await open(process.argv[2], 'a');
@@ -20,7 +20,7 @@ app.post('/orders/:id', (req, res) => {
   res.sendStatus(202);
 });
 app.get('/slow', async (req, res) => {
-  await sleep(300);
+  await sleep(Number(SLOW_MS));
   res.send('slow');
 });
 app.get('/events', (req, res) => {

@@ -62,7 +62,10 @@ def test_close_waits_for_a_websocket_and_a_stream_for_ever(ledger, kind):
 
 @pytest.mark.claim("resilience/close-then-exit-is-graceful")
 def test_exit_at_once_cuts_a_request_that_is_being_answered(ledger):
-    with node.serve(NAIVE, str(ledger), "exit") as server, asked(server, "/slow") as slow:
+    with (
+        node.serve(NAIVE, str(ledger), "exit", env={"SLOW_MS": "60000"}) as server,
+        asked(server, "/slow") as slow,
+    ):
         with server.client() as client:
             client.get("/none")  # so the other one has been read
         term(server)
@@ -83,7 +86,7 @@ def opened(server, kind: str):
 
 @pytest.mark.claim("resilience/close-then-exit-is-graceful")
 def test_in_order_everybody_is_told_answered_and_the_exit_code_is_0(ledger):
-    env = {"BEFORE_MS": "400"}
+    env = {"BEFORE_MS": "1500", "SLOW_MS": "2000"}
     with (
         node.serve(HARDENED, str(ledger), env=env) as server,
         opened(server, "socket") as socket,
