@@ -146,11 +146,12 @@ def test_the_end_repeats_what_each_failed_step_said_first(tmp_path, capfd):
     test.write_text("def test_sum():\n    assert 1 + 1 == 3, 'it is two'\n", "utf-8")
     own = (f"--rootdir={tmp_path}", f"--confcutdir={tmp_path}", "-c", os.devnull)
     where = (*own, str(test))
+    bare = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # their import takes seconds
     steps = [
         ("page gates", lambda: main._report(["a.md:1: no date", "a.md:2: no end"])),
-        ("tests", lambda: main._pytest(*where)),
-        ("nothing", lambda: main._pytest(*where, "-k=none")),
-        ("no tests", lambda: main._pytest(*own, str(tmp_path / "gone.py"))),
+        ("tests", lambda: main._pytest(*where, **bare)),
+        ("nothing", lambda: main._pytest(*where, "-k=none", **bare)),
+        ("no tests", lambda: main._pytest(*own, str(tmp_path / "gone.py"), **bare)),
     ]
     assert main._steps(steps) == 1
     end = capfd.readouterr().out.split("\n\n")[-1].splitlines()

@@ -12,17 +12,22 @@ from lab import NOTEBOOKS
 from lab.publish import convert
 
 OPTIONS = {"execute": False, "theme": "", "highlight_extra_classes": "highlight"}
-# converts a notebook as a build does; says whether nbconvert and jupytext were imported
+# converts a notebook as builds do, once for each text that it has and what is asked for;
+# says each time whether nbconvert had been imported
 BUILD = """
 import json, sys
 from pathlib import Path
 from lab.publish import convert
-convert.KEPT = Path(sys.argv[2])
+book, convert.KEPT = Path(sys.argv[1]), Path(sys.argv[2])
 convert.stand_in()
 from mkdocs_jupyter import plugin
-html = plugin.convert.nb2html(sys.argv[1], **json.loads(sys.argv[3]))
-loaded = [name for name in ("nbconvert", "jupytext.formats") if name in sys.modules]
-print(json.dumps([html, loaded]))
+made = []
+for text, options in json.loads(sys.argv[3]):
+    book.write_text(text, "utf-8")
+    html = plugin.convert.nb2html(str(book), **options)
+    loaded = [name for name in ("nbconvert", "jupytext.formats") if name in sys.modules]
+    made.append([html, loaded, len(list(convert.KEPT.iterdir()))])
+print(json.dumps(made))
 """
 # the same by mkdocs-jupyter alone; in a process of its own, since ours changes nbconvert
 THEIRS = """
@@ -60,20 +65,21 @@ def book(tmp_path) -> Path:
 def test_an_unchanged_notebook_is_converted_once_and_nbconvert_not_even_imported(
     book, tmp_path
 ):
-    kept = tmp_path / "kept"
+    one = book.read_text("utf-8")
+    other = one.replace("<1>", "<2>")
 
-    def build(**options):
-        return python(BUILD, book, kept, json.dumps({**OPTIONS, **options}))
+    def build(*asked):
+        return python(BUILD, book, tmp_path / "kept", json.dumps(asked))
 
-    html, loaded = build()
-    assert loaded == ["nbconvert"]
-    assert build() == [html, []]
-    assert build(no_input=True)[1] == ["nbconvert"]  # other options, another page
-    book.write_text(book.read_text("utf-8").replace("<1>", "<2>"), "utf-8")
-    other, loaded = build()
-    assert loaded == ["nbconvert"]
-    assert "&lt;2&gt;" in other and "&lt;2&gt;" not in html
-    assert len(list(kept.iterdir())) == 3
+    [[html, loaded, kept]] = build((one, OPTIONS))
+    assert (loaded, kept) == (["nbconvert"], 1)
+    again, hidden, changed = build(
+        (one, OPTIONS), (one, {**OPTIONS, "no_input": True}), (other, OPTIONS)
+    )
+    assert again == [html, [], 1]
+    assert hidden[1:] == [["nbconvert"], 2]  # other options, another page
+    assert changed[2] == 3
+    assert "&lt;2&gt;" in changed[0] and "&lt;2&gt;" not in html
 
 
 def test_what_converts_is_part_of_what_is_kept(book, tmp_path, monkeypatch):
@@ -91,7 +97,8 @@ def test_what_converts_is_part_of_what_is_kept(book, tmp_path, monkeypatch):
 def test_the_page_is_the_one_that_mkdocs_jupyter_makes(book, tmp_path):
     from bs4 import BeautifulSoup
 
-    ours, _ = python(BUILD, book, tmp_path / "kept", json.dumps(OPTIONS))
+    asked = [(book.read_text("utf-8"), OPTIONS)]
+    [[ours, *_]] = python(BUILD, book, tmp_path / "kept", json.dumps(asked))
     theirs = python(THEIRS, book, json.dumps(OPTIONS))
 
     def elements(html: str) -> list:

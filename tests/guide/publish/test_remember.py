@@ -71,7 +71,7 @@ def test_a_rebuild_gives_what_a_build_gives_and_colours_only_what_is_new(guide):
     titled = f"---\ntitle: Another\n---\n{EDITED}"
     texts = (FIRST, FIRST, EDITED, titled, FIRST)
     remembered = built(guide, "memory", *texts)
-    fresh = [built(guide, "none", text)[0] for text in texts]
+    fresh = built(guide, "none", *texts)
     assert [site for site, _ in remembered] == [site for site, _ in fresh]
     blocks, inline = 3, 1  # code within a line is coloured each time
     assert [count for _, count in remembered] == [
