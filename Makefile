@@ -6,6 +6,7 @@ TITLE ?=
 TIMES ?=
 ROUNDS ?=
 E ?=
+CHECK ?=
 
 # PYTHON= is meant for everything; without it, uv looks for one that will do
 ASKED := $(filter command environment,$(firstword $(origin PYTHON)))
@@ -53,8 +54,9 @@ outputs: setup ## rewrite the recorded output of snippets (TOPIC=)
 evidence: setup ## record measured values and figures (TOPIC=)
 	@$(RUN) evidence $(TOPIC)
 
-exercise: setup ## check your copy of an exercise (E=topic/name)
-	@$(RUN) exercise $(or $(E),$(error say which one: make exercise E=topic/name))
+exercise: setup ## check your copy of an exercise; start a diagnosis, CHECK=1 checks it (E=topic/name)
+	@$(RUN) exercise $(or $(E),$(error say which one: make exercise E=topic/name)) \
+	  $(if $(CHECK),--check) $(if $(filter command environment,$(firstword $(origin PORT))),--port $(PORT))
 
 topic: setup ## start a topic (TOPIC=slug, TITLE= in the navigation)
 	@$(RUN) topic $(or $(TOPIC),$(error say which one: make topic TOPIC=slug)) --title "$(TITLE)"

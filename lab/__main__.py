@@ -31,8 +31,11 @@ def main() -> int:
     command("evidence", evidence_, "record measured values and figures").add_argument(
         "topic", nargs="?"
     )
-    command("exercise", exercise, "check your copy of an exercise").add_argument(
-        "exercise", help="topic/name"
+    sub = command("exercise", exercise, "check your copy; a diagnosis is started")
+    sub.add_argument("exercise", help="topic/name")
+    sub.add_argument("--check", action="store_true", help="check a diagnosis, too")
+    sub.add_argument(
+        "--port", type=int, default=0, help="of a diagnosis; else a free one"
     )
     sub = command("topic", topic_, "start a topic: its four places")
     sub.add_argument("topic", help="its slug")
@@ -203,10 +206,14 @@ def evidence_(args) -> int:
 
 
 def exercise(args) -> int:
-    """Copy the exercise's start to work/ at the first call; check that copy."""
+    """Copy the exercise's start to work/ at the first call; check that copy, or start it
+    if it is a diagnosis."""
     from lab.record import notebook
 
-    print(notebook.check(args.exercise))
+    if notebook.runs(args.exercise) and not args.check:
+        print(notebook.start(args.exercise, args.port))
+    else:
+        print(notebook.check(args.exercise))
     return 0
 
 

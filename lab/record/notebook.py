@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from lab import EXECUTED, NOTEBOOKS, ROOT, SNIPPETS, GuideError
 from lab.check import content, snippets
+from lab.record import diagnosis
 from lab.run import node, process
 
 WORK = ROOT / "work"
@@ -77,18 +78,46 @@ def check(exercise: str, attempt: Path | None = None) -> str:
     """Check a learner's version of `topic/name`; returns what to read.
 
     Without `attempt` that is work/<topic>/<name>.mjs, copied there from the start
-    at the first call. What is missing is named, with a hint, not the answer.
+    at the first call. What is missing is named, with a hint, not the answer. Of a
+    diagnosis it is work/<topic>/<name>/service.mjs, and the cause.md beside it.
     """
-    known = content.read().exercises
-    if exercise not in known:
-        raise NotebookError(
-            f"exercise '{exercise}': not there — choose from {', '.join(known)}"
-        )
-    topic, name = exercise.split("/")
+    topic, name = _known(exercise)
     folder = SNIPPETS / topic / "exercises" / name
+    if runs(exercise):
+        return _check_diagnosis(exercise, attempt or WORK / exercise / "service.mjs")
     attempt = attempt or _copy_of(topic, name)
     if not attempt.is_file():
         raise NotebookError(f"{attempt}: no such file — the start is {folder}/start.mjs")
+    lines, held = _fix(exercise, attempt, folder / "task.md")
+    missing = held.count(False)
+    end = f"{missing} of {len(held)} missing" if missing else "all of it holds: done"
+    return "\n".join([*lines, end] if held else lines)
+
+
+def _check_diagnosis(exercise: str, attempt: Path) -> str:
+    topic, name = _known(exercise)
+    if not attempt.is_file():
+        raise NotebookError(
+            f"{node.label(attempt)}: no such file — `make exercise E={exercise}` starts it"
+        )
+    _packages()
+    folder = SNIPPETS / topic / "exercises" / name
+    cause = diagnosis.judge(topic, name, attempt.parent / "cause.md")
+    lines, held = _fix(exercise, attempt, folder / "symptoms.md")
+    lines.append(f"  ✗ the cause: {cause}" if cause else "  ✓ the cause")
+    end = {
+        (True, True): f"found and fixed: done — {node.label(folder / 'solution.md')}",
+        (True, False): "the cause is found, and not fixed yet",
+        (False, True): "it is fixed, and the cause is not named yet",
+        (False, False): "neither found nor fixed yet",
+    }
+    return "\n".join([*lines, end[not cause, bool(held) and all(held)]])
+
+
+def _fix(exercise: str, attempt: Path, task: Path) -> tuple[list[str], list[bool]]:
+    """What the checks of an exercise say of a file, and whether each held: none if the
+    file does not start."""
+    topic, name = _known(exercise)
     checks = ROOT / "tests" / "exercises" / topic / f"test_{name.replace('-', '_')}.py"
     with process.directory("check") as scratch:
         report = scratch / "report.xml"
@@ -105,29 +134,57 @@ def check(exercise: str, attempt: Path | None = None) -> str:
             seen[name] = seen.get(name) or _message(case)
     if not seen:
         raise NotebookError(f"{exercise}: its checks did not run:\n{done.stdout[-2000:]}")
-    lines = [f"{node.label(attempt)} — the task: {node.label(folder / 'task.md')}"]
+    lines = [f"{node.label(attempt)} — the task: {node.label(task)}"]
     if broken := next((error for error in seen.values() if NOT_STARTED in error), ""):
-        return "\n".join(
-            [*lines, f"  it does not start, so nothing was checked: {broken}"]
-        )
+        return [*lines, f"  it does not start, so nothing was checked: {broken}"], []
     tests = [
         test
         for test in ast.parse(checks.read_text("utf-8")).body
         if isinstance(test, ast.FunctionDef) and test.name.startswith("test_")
     ]
-    missing = 0
+    held = []
     for test in tests:
         sentence = test.name.removeprefix("test_").replace("_", " ")
         error = seen.get(test.name, "was not run")
-        missing += bool(error)
+        held.append(not error)
         lines.append(f"  {'✗' if error else '✓'} {sentence}")
         if error:
             hint = " ".join((ast.get_docstring(test) or "").split())
             lines += [f"    seen: {error}", f"    hint: {hint}"]
-    lines.append(
-        f"{missing} of {len(tests)} missing" if missing else "all of it holds: done"
+    return lines, held
+
+
+def start(exercise: str, port: int = 0) -> str:
+    """Start the learner's copy of a diagnosis in the foreground, until it ends or Ctrl-C;
+    returns what to do next. Raises GuideError when it cannot be started."""
+    topic, name = _known(exercise)
+    work = WORK / topic / name
+    diagnosis.copy(topic, name, work)
+    _packages()
+    code = diagnosis.run(topic, name, work, port)
+    ended = "" if code is None else f"the service has ended with {code}\n"
+    place = node.label(work)
+    return (
+        f"\n{ended}Name the cause in {place}/cause.md, mend {place}/service.mjs.\n"
+        f"start it again: make exercise E={exercise}\n"
+        f"check both:     make exercise E={exercise} CHECK=1"
     )
-    return "\n".join(lines)
+
+
+def runs(exercise: str) -> bool:
+    """Whether it is a diagnosis, whose service is started. Raises NotebookError when
+    there is no such exercise."""
+    return diagnosis.is_one(*_known(exercise))
+
+
+def _known(exercise: str) -> list[str]:
+    """Its topic and its name."""
+    known = content.read().exercises
+    if exercise not in known:
+        raise NotebookError(
+            f"exercise '{exercise}': not there — choose from {', '.join(known)}"
+        )
+    return exercise.split("/")
 
 
 def _copy_of(topic: str, name: str) -> Path:
@@ -137,10 +194,15 @@ def _copy_of(topic: str, name: str) -> Path:
         attempt.parent.mkdir(parents=True, exist_ok=True)
         start = SNIPPETS / topic / "exercises" / name / "start.mjs"
         shutil.copyfile(start, attempt)
-    packages = WORK / "node_modules"
-    if not packages.is_symlink():  # so that the copy can import express
-        packages.symlink_to(Path("..") / "snippets" / "node_modules")
+    _packages()
     return attempt
+
+
+def _packages() -> None:
+    """Let what stands in work/ import express."""
+    packages = WORK / "node_modules"
+    if not packages.is_symlink():
+        packages.symlink_to(Path("..") / "snippets" / "node_modules")
 
 
 def _message(case: ElementTree.Element) -> str:
@@ -149,7 +211,9 @@ def _message(case: ElementTree.Element) -> str:
         if (found := case.find(kind)) is not None:
             text = found.get("message", "") or kind
             text = text.replace(f"file://{ROOT}/", "").replace(f"{ROOT}/", "")
-            text = re.sub(r"^(AssertionError|TimeoutError|lab(\.\w+)+): ", "", text)
+            text = re.sub(
+                r"^(AssertionError|Failed|TimeoutError|lab(\.\w+)+): ", "", text
+            )
             return "\n      ".join(text.split("\n")[:12])
     return ""
 

@@ -185,7 +185,7 @@ def printed(source: str, timeout: float = 20) -> str:
 
 def _finish(name: str, argv: list, env, timeout: float, code: int | None) -> Finished:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child, token = _spawn(argv, env, out, err)
+        child, token = start(argv, env, out, err)
         try:
             ended = _wait(child, timeout, out)
             left = process.survivors(token) if ended else []
@@ -243,7 +243,7 @@ def serve(
         path, args = SNIPPETS / "serve.mjs", (str(path), *args)
     with tempfile.TemporaryFile() as out:
         argv = [*flags, path, *args]
-        child, token = _spawn(argv, {"PORT": "0", **(env or {})}, out, out)
+        child, token = start(argv, {"PORT": "0", **(env or {})}, out, out)
         try:
             url, port = _listening(child, ready, out, name)
             server = Server(name, url, port, child.pid, child, out)
@@ -283,7 +283,14 @@ def said_by(server: Server) -> str:
     return f"{server.name} had printed: {printed[-2000:]}"
 
 
-def _spawn(argv: list, env: Mapping[str, str] | None, out: IO[bytes], err: IO[bytes]):
+def start(
+    argv: list,
+    env: Mapping[str, str] | None,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+) -> tuple[subprocess.Popen[bytes], str]:
+    """Start Node as `process.start` does, strict and with the guide's environment: the
+    process and its token. Raises NodeError when the packages are not installed."""
     if not (SNIPPETS / "node_modules").is_dir():
         raise NodeError(
             "snippets/node_modules: the Node packages are not installed — run "
@@ -295,7 +302,7 @@ def _spawn(argv: list, env: Mapping[str, str] | None, out: IO[bytes], err: IO[by
     if os.environ.get(COVERAGE):
         env["NODE_V8_COVERAGE"] = os.environ[COVERAGE]
     argv = [binary(), *STRICT, *argv]
-    return process.start(argv, cwd=SNIPPETS, env=env, stdout=out, stderr=err)
+    return process.start(argv, cwd=SNIPPETS, env=env, stdout=stdout, stderr=stderr)
 
 
 def _wait(child: subprocess.Popen[bytes], timeout: float, out: IO[bytes]) -> bool:

@@ -105,11 +105,17 @@ def exercises(tree: Tree) -> Iterator[Problem]:
         topic, name = key.split("/")
         folder = f"snippets/{topic}/exercises/{name}"
         checks = f"tests/exercises/{topic}/test_{name.replace('-', '_')}.py"
-        for needed in ("task.md", "start.mjs", "solution.mjs"):
+        told = ("symptoms.md", "cause.md", "solution.md")  # of a diagnosis
+        wanted = (
+            *(told if told[0] in files else ("task.md",)),
+            "start.mjs",
+            "solution.mjs",
+        )
+        for needed in wanted:
             if needed not in files:
                 yield Problem(
                     "exercise", folder, f"no {needed}",
-                    "an exercise has task.md, start.mjs, solution.mjs",
+                    f"it has {', '.join(wanted)}",
                 )  # fmt: skip
         if checks not in tree.files:
             yield Problem("exercise", folder, "nothing checks it", f"add {checks}")

@@ -29,6 +29,7 @@ FAULTS = [
     ("line-width", replace(ORDER, "'a'", f"'{'a' * 80}'")),
     ("section-length", replace(ORDER, "console.log('a');\n", "console.log('a');\n" * 45)),
     ("exercise", remove("snippets/demo/exercises/mend/solution.mjs")),
+    ("exercise", add("snippets/demo/exercises/mend/symptoms.md", "# It fails\n")),
     ("exercise", remove("tests/exercises/demo/test_mend.py")),
     (
         "exercise",
