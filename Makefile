@@ -19,6 +19,9 @@ UV_PIN := uv$(shell sed -n 's/^uv = "\(.*\)".*/\1/p' pyproject.toml)
 AGENTS := snippets/observability/agents
 # only two topics have tests that want more than set-up gives
 HEAVY := $(if $(filter-out hardening observability,$(TOPIC)),,heavy)
+# Python keeps what it has compiled: some images say it shall not, and then each of some
+# hundred processes compiles all that it imports, for seconds
+unexport PYTHONDONTWRITEBYTECODE
 # npm and node come from PyPI with everything else
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # a home that cannot be written to: what is downloaded is kept in here

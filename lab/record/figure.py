@@ -5,19 +5,18 @@ Text and axes take the page's text colour, series take `--pn-1` to `--pn-4`
 after the comma stand in. The drawing has no background.
 """
 
+import functools
 import gzip
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from lab import GuideError
 from lab.record import evidence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's set: told apart with any colour vision.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -38,7 +37,6 @@ _STYLE = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": _GRID,
-    "axes.prop_cycle": matplotlib.cycler(color=SERIES),
     "legend.frameon": False,
     "savefig.transparent": True,
     **{
@@ -49,13 +47,24 @@ _STYLE = {
         )
     },
 }  # fmt: skip
-plt.rcParams.update(_STYLE)
-
 LIMIT = 30_000  # bytes of gzipped SVG, since it comes with the page
 
 
 class FigureError(GuideError):
     """A figure without what it owes its reader."""
+
+
+@functools.cache
+def _pyplot():
+    """`matplotlib.pyplot` in house style; its import takes a second, which not every
+    test run needs."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(_STYLE | {"axes.prop_cycle": matplotlib.cycler(color=SERIES)})
+    return plt
 
 
 class Svg(str):
@@ -73,12 +82,12 @@ class Svg(str):
 
 def plot(width: float = 7, height: float = 3.4, **options):
     """`plt.subplots` in house style: returns (figure, axes). Inches."""
-    return plt.subplots(figsize=(width, height), **options)
+    return _pyplot().subplots(figsize=(width, height), **options)
 
 
 def publish(
     key: str,
-    drawing: Figure,
+    drawing: "Figure",
     alt: str,
     data: Mapping[str, Sequence],
     *,
@@ -108,9 +117,10 @@ def publish(
     return svg
 
 
-def render(key: str, drawing: Figure, alt: str) -> Svg:
+def render(key: str, drawing: "Figure", alt: str) -> Svg:
     """The drawing as SVG text: coloured by CSS, with ids of its own."""
     name = key.replace("/", "-")
+    plt = _pyplot()
     with plt.rc_context({"svg.hashsalt": name}):
         out = io.StringIO()
         drawing.savefig(out, format="svg", metadata={"Date": None, "Creator": None})

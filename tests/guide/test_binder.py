@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import jsonschema
 import pytest
 
 from lab import NOTEBOOKS, ROOT
@@ -221,6 +220,8 @@ def devcontainer() -> dict:
 
 def faults(container: dict) -> list[str]:
     """What the schema has against it, in one line each."""
+    import jsonschema  # its import takes seconds
+
     found = jsonschema.Draft202012Validator(SCHEMA).iter_errors(container)
     return [f"devcontainer.json: {error.json_path}: {error.message}" for error in found]
 

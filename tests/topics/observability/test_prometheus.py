@@ -11,9 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-import check_jsonschema
 import httpx
-import jsonschema
 import pytest
 import yaml
 
@@ -118,6 +116,9 @@ def test_above_the_sample_limit_a_page_is_dropped_whole_and_up_is_0(
 
 
 def test_the_compose_file_is_valid_and_what_it_mounts_is_there():
+    import check_jsonschema  # their import takes seconds
+    import jsonschema
+
     bundled = Path(check_jsonschema.__file__).parent / "builtin_schemas/vendor"
     schema = json.loads((bundled / "compose-spec.json").read_text("utf-8"))
     composed = yaml.safe_load((HERE / "compose.yaml").read_text("utf-8"))
