@@ -358,3 +358,20 @@ def test_work_that_does_not_listen_is_over_before_the_write_and_an_answer_is_no_
     """
     ).stdout
     assert seen.splitlines() == ["499 0 0", "201 1 false", "false 0"]
+
+
+def test_prices_that_never_come_and_do_not_listen_are_a_504_and_no_order():
+    seen = node.evaluate(
+        f"""
+    import {{ createApp }} from '{node.uri("rest-apis/orders.mjs")}';
+    {LEAVING}
+    const priceOf = () => new Promise(() => {{}});
+    const deps = {{ authenticate, logger, priceOf, requestMs: 100 }};
+    const server = await listen(createApp(deps));
+    const [answer] = await once(order(server), 'response');
+    answer.resume();
+    console.log(answer.statusCode, await count(server), logged.length);
+    end(server);
+    """
+    ).stdout
+    assert seen.splitlines() == ["504 0 1"]
