@@ -1,6 +1,7 @@
 // --8<-- [start:app]
 import express from 'express';
 import { requestDeadline } from '../resilience/deadline.mjs';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 import { identify } from './auth.mjs';
 import { crossOrigin } from './cors.mjs';
 import { parseOrder as parse } from './order.mjs';
@@ -16,6 +17,7 @@ export function createApp(deps = {}) {
   const { signal, leaving = signal, logger = console } = deps;
   const { authenticate = () => null } = deps; // nobody, until you say who
   const { requestMs = 10_000 } = deps;
+  numbers({ requestMs }, WAIT);
   const app = express();
   app.disable('x-powered-by');
 
