@@ -1,8 +1,7 @@
 // node observability/two-ports.mjs: metrics on a port of their own
 // --8<-- [start:ports]
 import { createServer } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { drainable } from '../clustering/shutdown.mjs';
+import { createShutdown } from '../resilience/shutdown.mjs';
 import { WAIT, numbers } from '../validation/numbers.mjs';
 import { createHealth } from './health.mjs';
 import { createApp } from './metered.mjs';
@@ -11,11 +10,15 @@ import { createMetrics } from './metrics.mjs';
 const { PORT = 3000, METRICS_PORT = 9464, HOST = '127.0.0.1' } = process.env;
 const drainMs = Number(process.env.DRAIN_MS ?? 5000);
 numbers({ DRAIN_MS: drainMs }, WAIT);
-const leaving = new AbortController();
 const metrics = createMetrics();
-const health = createHealth({ leaving: leaving.signal });
 
-const shop = createServer(createApp({ metrics, health }));
+const shop = createServer();
+const { leaving, last, listen } = createShutdown({
+  server: shop,
+  beforeMs: drainMs, // /readyz says no, and everything is served still
+});
+const health = createHealth({ leaving });
+shop.on('request', createApp({ metrics, health }));
 const inside = createServer(async (req, res) => {
   if (req.url !== '/metrics') return res.writeHead(404).end();
   try {
@@ -30,24 +33,9 @@ const inside = createServer(async (req, res) => {
 // --8<-- [end:ports]
 
 // --8<-- [start:leave]
-const drain = drainable(shop);
-async function leave() {
-  leaving.abort(); // /readyz says so, and everything is served still,
-  await sleep(drainMs); // until the balancer has heard of it
-  await drain();
-}
-function failed(error) {
-  console.error(error);
-  process.exitCode = 1;
-  shop.close();
-}
-let left; // SIGTERM may come twice: from npm, and to the group
-process.on('SIGTERM', () => {
-  // metrics go last: what came after the last scrape is not counted
-  left ??= leave()
-    .catch(failed)
-    .finally(() => inside.close());
-});
+// metrics go last: what came after the last scrape is not counted
+last('metrics', () => new Promise((closed) => inside.close(closed)));
+listen();
 // --8<-- [end:leave]
 
 const tell =

@@ -1,5 +1,6 @@
 // --8<-- [start:retry]
 import { setTimeout as wait } from 'node:timers/promises';
+import { retryAfterMs } from '../resilience/retry.mjs';
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
@@ -15,12 +16,13 @@ export async function fetchPatiently(url, options = {}) {
     const refused = answer.status === 429 || answer.status === 503;
     const again = attempt < tries && mayBeSaidTwice(url, request);
     if (!refused || !again) return answer;
-    const spread = Math.min(2 ** attempt, 30);
-    const seconds = told(answer.headers.get('Retry-After')) ?? spread / 2;
-    if (!(seconds <= most)) return answer;
+    const spread = 1000 * Math.min(2 ** attempt, 30);
+    const told = retryAfterMs(answer.headers.get('Retry-After'));
+    const least = told ?? spread / 2;
+    if (!(least <= 1000 * most)) return answer;
     await answer.body?.cancel().catch(() => {}); // frees the connection
-    const ms = 1000 * (seconds + random() * spread);
-    await sleep(ms, null, { signal: request.signal });
+    const { signal } = request;
+    await sleep(least + random() * spread, null, { signal });
   }
 }
 
@@ -31,12 +33,5 @@ function mayBeSaidTwice(url, request) {
   const stream = body?.[Symbol.asyncIterator]; // is gone once it was sent
   const once = new Headers(headers).has('Idempotency-Key');
   return !stream && (SAFE.has(method.toUpperCase()) || once);
-}
-
-/** Seconds: Retry-After has a number of them, or a date; null for neither. */
-function told(text) {
-  if (/^\d+$/.test(text)) return Number(text);
-  const at = /GMT$/.test(text) ? Date.parse(text) : NaN;
-  return Number.isNaN(at) ? null : Math.max(0, (at - Date.now()) / 1000);
 }
 // --8<-- [end:retry]

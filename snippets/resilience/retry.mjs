@@ -43,7 +43,7 @@ export function createRetry(options = {}) {
 /** Milliseconds: the header has seconds or a date; undefined for neither.
  * @param {string | null} text @param {number} [now] */
 export function retryAfterMs(text, now = Date.now()) {
-  if (/^\d{1,9}$/.test(text)) return 1000 * Number(text);
+  if (/^\d+$/.test(text)) return 1000 * Number(text); // may be for ever
   const at = /GMT$/.test(text) ? Date.parse(text) : NaN;
   return Number.isNaN(at) ? undefined : Math.max(0, at - now);
 }

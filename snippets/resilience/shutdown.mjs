@@ -42,7 +42,7 @@ export function createShutdown(options) {
     say('info', { why }, 'leaving');
     const late = setTimeout(() => end(1, 'too late'), totalMs);
     await step('leaving', () => leaving.abort());
-    await sleep(beforeMs);
+    await step('wait', () => sleep(beforeMs), beforeMs + stepMs);
     const cut = await step('drain', drain, patienceMs + stepMs);
     if (cut) fail({ cut }, 'connections were cut');
     await step('signal', () => closed.abort());

@@ -80,7 +80,7 @@ const refused = {
   content: { 'application/problem+json': { schema: Problem } },
 };
 // 429: behind a limiter
-const always = [400, 401, 429, 503];
+const always = [400, 401, 429, 503, 504];
 const refuses = (...statuses) =>
   Object.fromEntries([...always, ...statuses].map((s) => [s, refused]));
 const header = (name, pattern, example) => ({

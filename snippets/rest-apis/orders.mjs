@@ -1,8 +1,9 @@
 // --8<-- [start:app]
 import express from 'express';
+import { requestDeadline } from '../resilience/deadline.mjs';
+import { WAIT, numbers } from '../validation/numbers.mjs';
 import { identify } from './auth.mjs';
 import { crossOrigin } from './cors.mjs';
-import { clientGone } from './gone.mjs';
 import { parseOrder as parse } from './order.mjs';
 import { pricesIn } from './prices.mjs';
 import { probes } from './probes.mjs';
@@ -15,6 +16,8 @@ export function createApp(deps = {}) {
   const { priceOf = pricesIn(), origins = [] } = deps;
   const { signal, leaving = signal, logger = console } = deps;
   const { authenticate = () => null } = deps; // nobody, until you say who
+  const { requestMs = 10_000 } = deps;
+  numbers({ requestMs }, WAIT);
   const app = express();
   app.disable('x-powered-by');
 
@@ -22,7 +25,7 @@ export function createApp(deps = {}) {
   // above whatever may refuse, or a page cannot read why; it also answers
   // preflights, which carry no token
   app.use(crossOrigin(origins));
-  app.use(clientGone);
+  app.use(requestDeadline({ ms: requestMs }));
   app.use(identify(authenticate)); // who is unknown is not parsed
   const type = ['application/json', 'application/merge-patch+json'];
   app.use(express.json({ limit: '16kb', type }));

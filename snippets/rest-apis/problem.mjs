@@ -1,6 +1,7 @@
 // --8<-- [start:problem]
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
+import { ClientGone, DeadlineError } from '../resilience/deadline.mjs';
 
 /** An answer of 4xx or 5xx, as RFC 9457 has it. Throw it from anywhere. */
 export class Problem extends Error {
@@ -45,9 +46,14 @@ export function problems({ logger = console } = {}) {
   };
 }
 
-/** What we threw ourselves, what the parser refused, and a bad path. */
+/** What we threw ourselves, what the parser refused, and a bad path; and the
+ * end of a request's time, which is 499 if its client has gone, else 504. */
 function clients(error) {
   if (error instanceof Problem) return error;
+  const over = [ClientGone, DeadlineError].some(
+    (end) => error instanceof end,
+  );
+  if (over) return new Problem(error.status, 'It took too long.');
   const { expose, status, type } = Object(error);
   const refused = expose && type && status >= 400 && status < 500;
   if (refused) return new Problem(status, SAID[type]);

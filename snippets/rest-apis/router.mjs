@@ -29,7 +29,7 @@ export function ordersRouter({ store, parseOrder, priceOf }) {
       const once = onceOf(req, content);
       let placed = await mine(req).replay(once); // whatever prices are now
       if (placed === undefined) {
-        const priced = await price(content, req.gone);
+        const priced = await price(content, req.deadline);
         const id = `ord_${randomUUID()}`;
         const fresh = { id, ...priced, status: 'open', version: 1 };
         placed = await mine(req).insert(fresh, once);
@@ -47,7 +47,7 @@ export function ordersRouter({ store, parseOrder, priceOf }) {
     if (!found) throw new Problem(404, 'You have no such order.');
     return found;
   };
-  const read = async (req, body) => price(await parse(body), req.gone);
+  const read = async (req, body) => price(await parse(body), req.deadline);
   const change = async (req, res, found, changed) => {
     const { id, version } = found;
     const after = await mine(req).update(id, version, {
@@ -132,12 +132,13 @@ function contentOf({ parseOrder, priceOf }) {
     if (errors) throw invalid(errors);
     return value;
   }
-  /** With its total. `gone` is the client's signal: up to the write, work for
+  /** With its total. `deadline` is the request's: up to the write, work for
    * nobody is given up; a retry with the same key begins it anew. */
-  async function price(content, gone) {
+  async function price(content, deadline) {
     const skus = content.items.map(({ sku }) => sku);
-    const prices = await priceOf(skus, { signal: gone });
-    gone?.throwIfAborted();
+    const prices = await deadline.run(({ signal }) =>
+      priceOf(skus, { signal }),
+    );
     const unknown = skus.flatMap((sku, n) =>
       prices.has(sku)
         ? []

@@ -137,6 +137,17 @@ def test_cause_and_fix_are_told_apart(work, monkeypatch, fix, found, not_found):
         assert re.fullmatch(end, notebook.check(ONE).splitlines()[-1])
 
 
+def test_half_a_fix_is_none(work):
+    """It awaits its own flush, and not the one that the timer has begun."""
+    text = (FOLDER / "start.mjs").read_text()
+    half = text.replace("lifecycle.emit('stopping');", "await flush();")
+    assert half != text
+    (work / "service.mjs").write_text(half)
+    told, held = notebook._fix(ONE, work / "service.mjs", FOLDER / "symptoms.md")
+    assert not all(held) and any(held[1:])
+    assert "  ✗ so is a batch that is being written when the signal comes" in told
+
+
 def test_a_service_that_does_not_start_is_said_to_be_so(work):
     (work / "service.mjs").write_text("const = 1;")
     filled(work, **FOUND)

@@ -42,6 +42,7 @@ export const recipes = {
       get('/health', 200),
       get('/ready', 200),
     ],
+    numbers: { requestMs: 5000 },
   },
   'rest-apis/outbound.mjs#createCall': {
     deps: () => ({
@@ -85,7 +86,6 @@ export const without = {
     rest-apis/version.mjs#mustMatch
   `,
   'is played as a part of the app that is made of it': `
-    rest-apis/gone.mjs#clientGone
     rest-apis/probes.mjs#probes
     rest-apis/router.mjs#ordersRouter
     rest-apis/store.mjs#createStore

@@ -130,7 +130,7 @@ def test_a_caller_who_gives_up_ends_the_call_and_the_wait_between_two():
         "The operation was aborted 1",
         "TypeError: timeoutMs: not a whole number, 0 or more, 2147483647 at most, but '1000'",
         "TypeError: tries: not a whole number, 1 or more, but '3'",
-        "TypeError: reserve: not a whole number, 0 or more, 2147483647 at most, but NaN",
+        "TypeError: reserve: not a whole number, 0 or more, but NaN",
     ]
 
 
@@ -177,7 +177,7 @@ def test_one_failure_is_retried_and_a_caller_who_gives_up_is_obeyed():
     await createCall(options)('http://x', {{ signal }}).catch(() => console.log(asked));
     """
     ).stdout
-    assert seen.splitlines() == ["fine 100,200", "1"]
+    assert seen.splitlines() == ["fine 100,200", "0"]
 
 
 HANGING = """
@@ -358,3 +358,20 @@ def test_work_that_does_not_listen_is_over_before_the_write_and_an_answer_is_no_
     """
     ).stdout
     assert seen.splitlines() == ["499 0 0", "201 1 false", "false 0"]
+
+
+def test_prices_that_never_come_and_do_not_listen_are_a_504_and_no_order():
+    seen = node.evaluate(
+        f"""
+    import {{ createApp }} from '{node.uri("rest-apis/orders.mjs")}';
+    {LEAVING}
+    const priceOf = () => new Promise(() => {{}});
+    const deps = {{ authenticate, logger, priceOf, requestMs: 100 }};
+    const server = await listen(createApp(deps));
+    const [answer] = await once(order(server), 'response');
+    answer.resume();
+    console.log(answer.statusCode, await count(server), logged.length);
+    end(server);
+    """
+    ).stdout
+    assert seen.splitlines() == ["504 0 1"]
