@@ -1,9 +1,12 @@
 """What several files of these tests share."""
 
+import contextlib
 import json
 import secrets
+import subprocess
 
 from lab.run import node
+from lab.run.services.postgres_server import postgres_programs
 
 TOPIC = "databases"
 HERE = node.SNIPPETS / TOPIC
@@ -24,6 +27,23 @@ class Database:
     def told(self, source: str, url: str = "", timeout: float = 20):
         """What JavaScript said, as JSON. It has what PRELUDE makes."""
         return json.loads(node.printed(self.script(source, url), timeout=timeout))
+
+    @contextlib.contextmanager
+    def locked(self, table: str):
+        """Nobody else may use a table until the block ends."""
+        psql = postgres_programs() / "psql"
+        held = f"BEGIN; LOCK TABLE {table}; SELECT 'locked';\n"
+        with subprocess.Popen(
+            [psql, "-XAtq", "-d", self.url],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        ) as session:  # fmt: skip
+            try:
+                session.stdin.write(held)
+                session.stdin.flush()
+                assert session.stdout.readline() == "locked\n"
+                yield
+            finally:
+                session.kill()
 
     def script(self, source: str, url: str = "") -> str:
         start = PRELUDE.replace("@URL", url or self.url)
