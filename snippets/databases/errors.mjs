@@ -34,7 +34,9 @@ const STATUS = new Map([
 export const isLost = (error) =>
   /^(57P0|08)/.test(error?.code) ||
   ['ECONNRESET', 'EPIPE'].includes(error?.code) ||
-  /^Connection terminated|^Query read timeout/.test(error?.message);
+  /^(Connection terminated( unexpectedly)?|Query read timeout)$/.test(
+    error?.message,
+  );
 
 export function statusOf(error) {
   if (error instanceof Failure) return error.status;

@@ -22,8 +22,8 @@ export function createQueue(deps) {
   numbers({ mostMs, againMs, pauseMs }, { least: 1, most: WAIT.most });
   numbers({ tries });
 
-  const put = ({ query }, job) =>
-    query('INSERT INTO jobs (body) VALUES ($1)', [JSON.stringify(job)]);
+  const put = (tx, job) =>
+    tx.query('INSERT INTO jobs (body) VALUES ($1)', [JSON.stringify(job)]);
   // --8<-- [end:queue]
 
   // --8<-- [start:work]
