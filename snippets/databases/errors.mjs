@@ -20,6 +20,10 @@ export class OutcomeUnknown extends Failure {
 // --8<-- [start:status]
 // codes, not messages: those are translated, and differ by version
 const STATUS = new Map([
+  ['22P02', 400], // invalid_text_representation: 'x' for a number
+  ['22003', 400], // numeric_value_out_of_range
+  ['22008', 400], // datetime_field_overflow
+  ['22021', 400], // character_not_in_repertoire: NUL, for one
   ['23505', 409], // unique_violation
   ['23503', 409], // foreign_key_violation
   ['23514', 422], // check_violation
