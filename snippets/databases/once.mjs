@@ -1,5 +1,6 @@
 // --8<-- [start:once]
 import { createHash } from 'node:crypto';
+import { numbers } from '../validation/numbers.mjs';
 import { Failure } from './errors.mjs';
 import { transaction } from './transaction.mjs';
 
@@ -20,6 +21,7 @@ const hash = (body) =>
  * answer are one transaction: a crash leaves all of them, or none.
  * @param {{ db: { use: Function }, tries?: number }} deps */
 export function createOnce({ db, tries = 5 }) {
+  numbers({ tries });
   return async function once({ customer, key, body }, work, options = {}) {
     const right = typeof key === 'string' && /^[\w-]{1,100}$/.test(key);
     if (!right) throw new Failure(400, 'An Idempotency-Key, please.');

@@ -16,7 +16,9 @@ export function createOutbox({ db, publish, most = 100, mostMs = 5_000 }) {
   numbers({ mostMs }, { least: 1, most: WAIT.most });
 
   const add = (tx, event) =>
-    tx.query('INSERT INTO outbox (event) VALUES ($1)', [JSON.stringify(event)]);
+    tx.query('INSERT INTO outbox (event) VALUES ($1)', [
+      JSON.stringify(event),
+    ]);
 
   /** How many were published. One that fails stays, and those after it. */
   function relay({ signal } = {}) {

@@ -17,14 +17,14 @@ export function createReady({ db, leaving, mostMs = 1_000 }) {
       return true;
     } catch {
       return false;
-    } finally {
-      asking = undefined;
     }
   }
+  // forgotten a turn later: `ask` may have ended before `asking` is set
+  const once = () => ask().finally(() => (asking = undefined));
   const app = express.Router();
   app.get('/live', (req, res) => res.json({ live: true }));
   app.get('/ready', async (req, res) => {
-    const ready = !leaving?.aborted && (await (asking ??= ask()));
+    const ready = !leaving?.aborted && (await (asking ??= once()));
     res.status(ready ? 200 : 503).json({ ready });
   });
   return app;

@@ -1,4 +1,5 @@
 // --8<-- [start:conditional]
+import { numbers } from '../validation/numbers.mjs';
 import { Failure } from './errors.mjs';
 import { transaction } from './transaction.mjs';
 
@@ -66,6 +67,7 @@ const WAYS = new Map([
 export function createStock({ db, how = 'conditional', tries = 5, retried }) {
   const way = WAYS.get(how);
   if (!way) throw new TypeError(`how: one of ${[...WAYS.keys()]}`);
+  numbers({ tries });
   const { isolation, take: one } = way;
   async function take(sku, quantity, { signal } = {}) {
     const isCount = Number.isSafeInteger(quantity) && quantity > 0;

@@ -1,4 +1,5 @@
 // --8<-- [start:transfer]
+import { numbers } from '../validation/numbers.mjs';
 import { Failure } from './errors.mjs';
 import { transaction } from './transaction.mjs';
 
@@ -10,6 +11,7 @@ const ADD = 'UPDATE accounts SET cents = cents + $2 WHERE id = $1';
  * ids, whoever pays: two that meet wait for each other's end, not for ever.
  * @param {{ db: { use: Function }, tries?: number }} deps */
 export function createTransfer({ db, tries = 5, retried }) {
+  numbers({ tries });
   return async function transfer({ from, to, cents }, { signal } = {}) {
     const right = Number.isSafeInteger(cents) && cents > 0 && from !== to;
     if (!right) throw new Failure(422, 'Two accounts, and cents above 0.');
