@@ -39,6 +39,30 @@ def postgres(**settings: str | int) -> Iterator[Postgres]:
     It trusts whoever connects from this machine, and does not wait for the disk.
     Raises ServiceError; one that names the Debian package when it is missing.
     """
+    with running(Postgres, _recipe("PostgreSQL", settings), _initdb) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def replica(primary: Postgres) -> Iterator[Postgres]:
+    """A streaming replica of a running server, made with pg_basebackup: it can be read.
+
+    Raises ServiceError.
+    """
+
+    def copy(folder: Path) -> None:
+        argv = [
+            "pg_basebackup", "--dbname", primary.url, "--pgdata", folder / "data",
+            "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast",
+            "--no-sync",
+        ]  # fmt: skip
+        _prepare(folder, argv)
+
+    with running(Postgres, _recipe("PostgreSQL replica", {}), copy) as service:
+        yield service
+
+
+def _recipe(name: str, settings: dict[str, str | int]) -> Recipe:
     programs = postgres_programs()
     settings = {
         "listen_addresses": "127.0.0.1",
@@ -50,20 +74,18 @@ def postgres(**settings: str | int) -> Iterator[Postgres]:
 
     def argv(folder: Path, port: int) -> list[str | Path]:
         command = [programs / "postgres", "-D", folder / "data", "-p", str(port)]
-        for name, value in settings.items():
-            command += ["-c", f"{name}={value}"]
-        return [*_own_memory(), *_as_postgres(), *command]
+        for key, value in settings.items():
+            command += ["-c", f"{key}={value}"]
+        return [*_own_memory(), *as_postgres(), *command]
 
-    recipe = Recipe(
-        "PostgreSQL",
+    return Recipe(
+        name,
         "postgresql://postgres@127.0.0.1:{port}/postgres",
         argv,
-        ready="database system is ready to accept connections",
+        ready="database system is ready to accept (read-only )?connections",
         taken="could not bind IPv4 address",
         ending=signal.SIGINT,  # SIGTERM would wait for clients to leave
     )
-    with running(Postgres, recipe, _initdb) as service:
-        yield service
 
 
 def postgres_programs() -> Path:
@@ -81,7 +103,7 @@ def postgres_programs() -> Path:
     )
 
 
-def _as_postgres() -> list[str]:
+def as_postgres() -> list[str]:
     """What runs a command as the user that Debian's package made: the server refuses
     to run as root."""
     if os.geteuid() != 0:
@@ -100,25 +122,31 @@ def _own_memory() -> list[str]:
 
 
 def _initdb(folder: Path) -> None:
+    argv = [
+        "initdb", "--pgdata", folder / "data", "--username=postgres", "--auth=trust",
+        "--no-locale", "--encoding=UTF8", "--no-sync",
+    ]  # fmt: skip
+    _prepare(folder, argv)
+
+
+def _prepare(folder: Path, argv: list[str | Path]) -> None:
+    """Run one of PostgreSQL's programs, which fills the folder."""
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
-    argv = [
-        *_as_postgres(), postgres_programs() / "initdb", "--pgdata", folder / "data",
-        "--username=postgres", "--auth=trust", "--no-locale", "--encoding=UTF8",
-        "--no-sync",
-    ]  # fmt: skip
-    log = folder / "initdb"
+    program, *args = argv
+    log = folder / "prepared"
     with log.open("wb") as out:
         child, token = process.start(
-            argv, cwd=folder, stdout=out, stderr=out, env={"LC_ALL": "C"}
-        )
+            [*as_postgres(), postgres_programs() / program, *args],
+            cwd=folder, stdout=out, stderr=out, env={"LC_ALL": "C"},
+        )  # fmt: skip
         try:
             ended = process.wait(child, 2 * PATIENCE)
         finally:
             process.end(child, token, grace=0)
     if not ended or child.returncode:
         raise ServiceError(
-            f"PostgreSQL: initdb failed in {folder} — when root runs the tests, the user "
-            f"postgres must be able to enter that folder; it printed:\n"
+            f"PostgreSQL: {program} failed in {folder} — when root runs the tests, the "
+            f"user postgres must be able to enter that folder; it printed:\n"
             f"{log.read_text('utf-8', 'replace')[-1500:]}"
         )
