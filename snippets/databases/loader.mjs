@@ -19,6 +19,9 @@ export function createLoader(deps) {
     for (let n = 0; n < all.length; n += most) ask(all.slice(n, n + most));
   }
 
+  // --8<-- [end:loader]
+
+  // --8<-- [start:ask]
   async function ask(some) {
     const signal = AbortSignal.timeout(mostMs);
     try {
@@ -43,4 +46,4 @@ export function createLoader(deps) {
     return promise;
   };
 }
-// --8<-- [end:loader]
+// --8<-- [end:ask]

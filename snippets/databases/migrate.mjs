@@ -28,6 +28,9 @@ export async function migrate({ url, steps, logger = console, ...deps }) {
     await pool.end(); // and with the connection goes the lock
   }
 
+  // --8<-- [end:migrate]
+
+  // --8<-- [start:all]
   async function all({ query }) {
     await patiently(() => alone(query));
     await query(TABLE);
@@ -41,7 +44,7 @@ export async function migrate({ url, steps, logger = console, ...deps }) {
     }
     return left.map(({ id }) => id);
   }
-  // --8<-- [end:migrate]
+  // --8<-- [end:all]
 
   // --8<-- [start:patiently]
   /** A step that waits for a lock makes all others wait behind it. So it

@@ -16,6 +16,9 @@ const hash = (body) =>
     .update(JSON.stringify(body ?? null))
     .digest('hex');
 
+// --8<-- [end:once]
+
+// --8<-- [start:key]
 /** `once({ customer, key, body }, work)` does `work({ query })` for the first
  * request with a key, and gives its answer to all. The key, the work and the
  * answer are one transaction: a crash leaves all of them, or none.
@@ -42,4 +45,4 @@ export function createOnce({ db, tries = 5 }) {
     return transaction(db, inside, { tries, signal });
   };
 }
-// --8<-- [end:once]
+// --8<-- [end:key]

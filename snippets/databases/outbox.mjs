@@ -20,6 +20,9 @@ export function createOutbox({ db, publish, most = 100, mostMs = 5_000 }) {
       JSON.stringify(event),
     ]);
 
+  // --8<-- [end:outbox]
+
+  // --8<-- [start:relay]
   /** How many were published. One that fails stays, and those after it. */
   function relay({ signal } = {}) {
     const late = AbortSignal.timeout(mostMs);
@@ -41,7 +44,7 @@ export function createOutbox({ db, publish, most = 100, mostMs = 5_000 }) {
   }
   return { add, relay };
 }
-// --8<-- [end:outbox]
+// --8<-- [end:relay]
 
 // --8<-- [start:failure]
 /** The error that `act` ended with, or the signal before it; else nothing. */

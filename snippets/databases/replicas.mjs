@@ -32,6 +32,9 @@ export function createReads({
     }
   }
 
+  // --8<-- [end:replicas]
+
+  // --8<-- [start:read]
   async function read(place, text, values, options = {}) {
     const { signal } = options;
     try {
@@ -44,4 +47,4 @@ export function createReads({
   }
   return { written, read };
 }
-// --8<-- [end:replicas]
+// --8<-- [end:read]

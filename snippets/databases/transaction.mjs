@@ -32,6 +32,9 @@ export async function transaction(db, work, options = {}) {
   }
 }
 
+// --8<-- [end:transaction]
+
+// --8<-- [start:refused]
 /** A counter that fails is no reason to fail. */
 async function tell(callback, error) {
   try {
@@ -45,7 +48,7 @@ async function tell(callback, error) {
 const isRefusal = (error) =>
   error?.rolledBack === true ||
   (/^[0-9A-Z]{5}$/.test(error?.code) && !isLost(error));
-// --8<-- [end:transaction]
+// --8<-- [end:refused]
 
 // --8<-- [start:once]
 function once(db, work, { isolation, signal, state }) {
