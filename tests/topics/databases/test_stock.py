@@ -102,8 +102,8 @@ def test_who_selects_for_update_second_reads_what_the_first_one_wrote(database):
     await a.query(`${text} FOR UPDATE`);
     const waits = b.query(`${text} FOR UPDATE`);
     await until(`SELECT count(*) = 1 ${ours} AND wait_event_type = 'Lock'`);
-    const plain = await value(text); // a reader that does not ask for it does not wait
     await a.query('UPDATE products SET stock = 49');
+    const plain = await value(text); // a reader that does not ask for it does not wait
     await a.query('COMMIT');
     const said = [plain, (await waits).rows[0].stock];
     await b.query('COMMIT');
