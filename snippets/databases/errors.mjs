@@ -42,6 +42,8 @@ export const isLost = (error) =>
     error?.message,
   );
 
+/** The status that an error is answered with.
+ * @param {unknown} error what was thrown */
 export function statusOf(error) {
   if (error instanceof Failure) return error.status;
   return STATUS.get(error?.code) ?? (isLost(error) ? 503 : 500);
@@ -49,7 +51,8 @@ export function statusOf(error) {
 // --8<-- [end:status]
 
 // --8<-- [start:answer]
-/** Express's last middleware. What a row was about stays in the log. */
+/** Express's last middleware. What a row was about stays in the log.
+ * @param {{ logger?: Console }} deps */
 export function databaseErrors({ logger = console } = {}) {
   return (error, req, res, next) => {
     const parsing = error?.expose === true && error.status; // body parsers
