@@ -23,9 +23,10 @@ def test_a_dependency_that_hangs_opens_only_the_breaker_around_the_timeout(kind,
         + """
     const hangs = await played(() => {});
     const { run, state } = createBreaker({ timeoutMs: 20, calls: 10 });
-    for (let i = 0; i < 30; i += 1)
-      await outcome(run((scope) => fetch(hangs.url, scope)));
-    say({ reached: hangs.seen.length, state: state() });
+    let reached = 0; // on a busy machine not all of them come to be sent in time
+    const call = (scope) => { reached += 1; return fetch(hangs.url, scope); };
+    for (let i = 0; i < 30; i += 1) await outcome(run(call));
+    say({ reached, state: state() });
     hangs.close();
     process.exit();
     """

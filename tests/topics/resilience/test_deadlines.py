@@ -50,14 +50,18 @@ def test_what_loses_a_race_keeps_its_connection_and_what_is_aborted_gives_it_bac
         DEPENDENCY
         + """
     let open = 0;
-    const slow = await played((req, res) => {
+    const caller = new AbortController();
+    let lose;
+    const slow = await played((req, res, nth) => {
       open += 1;
       req.socket.once('close', () => { open -= 1; });
+      if (nth === 1) lose(new Error('late'));
+      else caller.abort();
     });
-    const late = new Promise((_, no) => setTimeout(no, 50, new Error('late')));
+    const late = new Promise((_, no) => { lose = no; });
     await outcome(Promise.race([fetch(slow.url).catch(() => {}), late]));
     const raced = open;
-    await outcome(fetch(slow.url, { signal: AbortSignal.timeout(50) }));
+    await outcome(fetch(slow.url, caller));
     while (open > 1) await new Promise(setImmediate);
     say({ raced, aborted: open - raced });
     slow.close();
