@@ -62,20 +62,14 @@ def test_close_waits_for_a_websocket_and_a_stream_for_ever(ledger, kind):
 
 @pytest.mark.claim("resilience/close-then-exit-is-graceful")
 def test_exit_at_once_cuts_a_request_that_is_being_answered(ledger):
-<<<<<<< HEAD
     with (
         node.serve(NAIVE, str(ledger), "exit", env={"SLOW_MS": "60000"}) as server,
         asked(server, "/slow") as slow,
     ):
         with server.client() as client:
-=======
-    with node.serve(NAIVE, str(ledger), "exit") as server, server.client() as client:
-        client.get("/none")  # what is slow the first time is done
-        with asked(server, "/slow") as slow:
->>>>>>> de66e54e731f6fde61c7012661c11080f890db8a
             client.get("/none")  # so the other one has been read
-            term(server)
-            assert until_closed(slow) == b""
+        term(server)
+        assert until_closed(slow) == b""
         process.until(lambda: not server.alive())
 
 
