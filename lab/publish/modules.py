@@ -91,7 +91,8 @@ def pack(tree: Tree, topic: Topic, folder: Path) -> Path | None:
     wanted = files(tree, *names, *([_SERVE] if apps else []))
     texts = {name: tree.files[f"snippets/{name}"] for name in wanted}
     texts["package.json"] = _package(tree, topic, names, wanted, apps)
-    texts["README.md"] = _readme(topic, names, apps)
+    asks = any("process.env.DATABASE_URL" in texts[name] for name in apps)
+    texts["README.md"] = _readme(topic, names, apps, asks)
     texts["LICENSE"] = (ROOT / "LICENSE").read_text("utf-8")
     path = folder / f"{topic.slug}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -122,7 +123,12 @@ def _package(tree: Tree, topic: Topic, names, wanted, apps) -> str:
     )
 
 
-def _readme(topic: Topic, names, apps) -> str:
+def _readme(topic: Topic, names, apps, asks: bool) -> str:
+    database = (
+        "It wants a PostgreSQL, with the tables that its schema module exports: "
+        "`DATABASE_URL=postgresql://… npm start`.",
+        "",
+    )
     lines = [
         f"# {topic.title}: code of Proven Node.js",
         "",
@@ -131,6 +137,7 @@ def _readme(topic: Topic, names, apps) -> str:
         "",
         "`PORT=8080 npm start` listens elsewhere than on 3000; always on 127.0.0.1.",
         "",
+        *(database if asks else ()),
         *(
             f"- `{name}`"
             + (f": `node {_SERVE} {name}`" if name in apps else ": import it")

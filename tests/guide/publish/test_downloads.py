@@ -40,7 +40,9 @@ def test_the_same_files_give_the_same_zip(tmp_path):
 
 
 @pytest.mark.timeout(600)
-def test_a_download_is_installed_and_started_as_its_readme_says(unpacked):
+def test_a_download_is_installed_and_started_as_its_readme_says(
+    unpacked, request, monkeypatch
+):
     """Each module that can be served is, and each of the others can be imported."""
     slug = unpacked.name
     readme = (unpacked / "README.md").read_text("utf-8")
@@ -53,6 +55,9 @@ def test_a_download_is_installed_and_started_as_its_readme_says(unpacked):
     subprocess.run(
         [BIN / "npm", "install", *quiet], cwd=unpacked, env=ENV, check=True, timeout=300
     )
+    if "DATABASE_URL=" in readme:
+        database = request.getfixturevalue("postgres_server")
+        monkeypatch.setitem(ENV, "DATABASE_URL", database.url)
     # what npm start runs, then each module by itself
     names = modules.taken(TREE.topics[slug])
     apps = [name for name in names if modules.served(TREE, name)]
@@ -75,8 +80,11 @@ def starts(folder: Path, program: str, *args: str) -> None:
     port = services.free_port()
 
     def answers() -> bool:
+        """Its liveness, by one of the usual names."""
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+            paths = ("/health", "/live")
+            seen = [httpx.get(f"http://127.0.0.1:{port}{path}") for path in paths]
+            return any(answer.status_code == 200 for answer in seen)
         except httpx.TransportError:
             return False
 
