@@ -8,7 +8,6 @@ from lab.run import node, process, services
 
 from .shared import HERE, TEMPLATE, Database, fresh
 
-
 WHO = "(req) => ({ id: req.get('X-Customer') ?? 'ann' })"
 
 

@@ -15,8 +15,9 @@ def bounced(server):
     if why := services.missing("pgbouncer"):
         pytest.skip(why)
     database = fresh(server)
-    ignore = "ignore_startup_parameters = " + ",".join(
-        ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    ignore = (
+        "ignore_startup_parameters = "
+        "statement_timeout,lock_timeout,idle_in_transaction_session_timeout"
     )
     with contextlib.ExitStack() as stack:
         with process.of_no_test():
