@@ -34,7 +34,8 @@ const STATUS = new Map([
   ['53300', 503], // too_many_connections
 ]);
 
-/** The connection is gone, and with it whatever was not committed. */
+/** The connection is gone, and with it whatever was not committed.
+ * @param {any} error */
 export const isLost = (error) =>
   /^(57P0|08)/.test(error?.code) ||
   ['ECONNRESET', 'EPIPE'].includes(error?.code) ||
@@ -42,6 +43,8 @@ export const isLost = (error) =>
     error?.message,
   );
 
+/** The HTTP status of an error of ours, of PostgreSQL's or of the driver's.
+ * @param {any} error */
 export function statusOf(error) {
   if (error instanceof Failure) return error.status;
   return STATUS.get(error?.code) ?? (isLost(error) ? 503 : 500);
@@ -49,7 +52,8 @@ export function statusOf(error) {
 // --8<-- [end:status]
 
 // --8<-- [start:answer]
-/** Express's last middleware. What a row was about stays in the log. */
+/** Express's last middleware. What a row was about stays in the log.
+ * @param {{ logger?: Console }} deps */
 export function databaseErrors({ logger = console } = {}) {
   return (error, req, res, next) => {
     const parsing = error?.expose === true && error.status; // body parsers
