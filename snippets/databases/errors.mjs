@@ -34,7 +34,8 @@ const STATUS = new Map([
   ['53300', 503], // too_many_connections
 ]);
 
-/** The connection is gone, and with it whatever was not committed. */
+/** The connection is gone, and with it whatever was not committed.
+ * @param {any} error */
 export const isLost = (error) =>
   /^(57P0|08)/.test(error?.code) ||
   ['ECONNRESET', 'EPIPE'].includes(error?.code) ||
@@ -42,8 +43,8 @@ export const isLost = (error) =>
     error?.message,
   );
 
-/** The status that an error is answered with.
- * @param {unknown} error what was thrown */
+/** The HTTP status of an error of ours, of PostgreSQL's or of the driver's.
+ * @param {any} error */
 export function statusOf(error) {
   if (error instanceof Failure) return error.status;
   return STATUS.get(error?.code) ?? (isLost(error) ? 503 : 500);

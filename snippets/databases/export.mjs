@@ -31,8 +31,8 @@ import { once } from 'node:events';
 /** Answers with the rows as lines of JSON, no faster than the client reads,
  * and stops when it is gone. Who reads too slowly, or nothing, is cut off
  * by the pool's limit for a transaction in which nothing happens.
- * @param {{ db: { use: Function }, batch?: number, logger?: Console }} deps
- */
+ * @param {{ db: { use: Function }, batch?: number,
+ *   logger?: Console }} deps */
 export function createExport({ db, batch, logger = console }) {
   const each = createEach({ db, batch });
   return async function send(res, text, values) {

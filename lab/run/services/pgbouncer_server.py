@@ -52,7 +52,7 @@ default_pool_size = {size}
         f"postgresql://postgres@127.0.0.1:{{port}}/{name}",
         argv,
         ready="process up",
-        taken="ddress already in use",
+        taken="Address already in use",
     )
     with running(PgBouncer, recipe) as service:
         yield service

@@ -58,6 +58,34 @@ def test_postgres_answers_sql_and_is_gone_afterwards(postgres_server):
     assert_gone(processes, postgres)
 
 
+def test_a_replica_is_a_copy_that_is_read_and_goes_with_the_block(postgres_server):
+    postgres_server.sql("CREATE TABLE orders (id text); INSERT INTO orders VALUES ('a')")
+    with services.replica(postgres_server) as replica:
+        assert replica.sql("SELECT id, pg_is_in_recovery() FROM orders") == "a|t"
+        postgres_server.sql("INSERT INTO orders VALUES ('b')")
+        process.until(lambda: replica.sql("SELECT count(*) FROM orders") == "2")
+        with pytest.raises(ServiceError, match="read-only transaction"):
+            replica.sql("DELETE FROM orders")
+        processes = tree(replica)
+    assert_gone(processes, replica)
+
+
+def test_pgbouncer_stands_before_postgres_and_goes_with_the_block(postgres_server):
+    if why := services.missing("pgbouncer"):
+        pytest.skip(why)
+    with services.pgbouncer(postgres_server.url) as bouncer:
+        source = f"""
+        import pg from 'pg';
+        const client = new pg.Client('{bouncer.url}');
+        await client.connect();
+        console.log((await client.query('SELECT inet_server_port() AS port')).rows[0].port);
+        await client.end();
+        """
+        assert node.printed(source) == f"{postgres_server.port}\n"
+        processes = tree(bouncer)
+    assert_gone(processes, bouncer)
+
+
 def test_a_client_that_stays_does_not_keep_postgres_from_ending(postgres_server):
     # the protocol's first message, version 3.0; Z: ready for a query
     hello = b"\x00\x03\x00\x00user\x00postgres\x00\x00"

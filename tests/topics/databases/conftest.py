@@ -6,33 +6,42 @@ import pytest
 
 from lab.run import node, process, services
 
-from .shared import HERE, TEMPLATE, Database, fresh
+from .shared import HERE, Database
 
-
+EMPTY = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC;"
 WHO = "(req) => ({ id: req.get('X-Customer') ?? 'ann' })"
 
 
 @pytest.fixture(scope="package")
 def server():
-    """One PostgreSQL for the topic; the tests take a database each."""
+    """One PostgreSQL for the topic."""
     if why := services.missing("postgresql"):
         pytest.skip(why)
-    schema = f"""
-    import {{ SCHEMA }} from '{(HERE / "schema.mjs").as_uri()}';
-    console.log(SCHEMA);
-    """
     with contextlib.ExitStack() as stack:
         with process.of_no_test():
             settings = {"deadlock_timeout": "50ms", "max_connections": 60}
             running = stack.enter_context(services.postgres(**settings))
-        running.sql(f"CREATE DATABASE {TEMPLATE}")
-        Database(running, TEMPLATE).sql(node.printed(schema))
+        running.sql("CREATE DATABASE shop")
         yield running
 
 
+@pytest.fixture(scope="package")
+def tables():
+    """The statements that make the shop's tables, in an empty schema."""
+    schema = (HERE / "schema.mjs").as_uri()
+    text = node.printed(f"import {{ SCHEMA }} from '{schema}'; console.log(SCHEMA);")
+    return f"{EMPTY} {text}"
+
+
 @pytest.fixture
-def database(server):
-    return fresh(server)
+def database(server, tables):
+    """The shop's database as new. To copy one takes much longer than to empty it."""
+    shop = Database(server, "shop")
+    others = f"FROM pg_stat_activity WHERE datname = '{shop.name}'"
+    server.sql(f"SELECT pg_terminate_backend(pid) {others}")
+    process.until(lambda: server.sql(f"SELECT count(*) {others}") == "0")
+    shop.sql(tables)
+    return shop
 
 
 @pytest.fixture

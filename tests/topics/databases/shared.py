@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import secrets
 import subprocess
 
 from lab.run import node
@@ -10,11 +9,10 @@ from lab.run.services.postgres_server import postgres_programs
 
 TOPIC = "databases"
 HERE = node.SNIPPETS / TOPIC
-TEMPLATE = "shop"
 
 
 class Database:
-    """A database of one test with the shop's tables: `url`, `sql(statement)` as
+    """A database with the shop's tables: `url`, `sql(statement)` as
     lab.run.services has it, and `told(source)`."""
 
     def __init__(self, server, name: str) -> None:
@@ -48,13 +46,6 @@ class Database:
     def script(self, source: str, url: str = "") -> str:
         start = PRELUDE.replace("@URL", url or self.url)
         return f"{start}\n{source}\nawait close();\n"
-
-
-def fresh(server) -> Database:
-    """A database with the shop's tables, for one test."""
-    name = f"shop_{secrets.token_hex(4)}"
-    server.sql(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    return Database(server, name)
 
 
 # `db`: a pool of ours; `raw()`: one of pg; `client()`: a connection by itself; `other`:

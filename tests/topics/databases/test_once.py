@@ -190,7 +190,9 @@ def test_five_workers_do_sixty_jobs_once_each(database):
 
 
 @pytest.mark.claim("databases/skip-locked-queue")
-def test_the_job_of_a_worker_that_dies_is_anothers_and_nobody_waits_for_it(database):
+def test_the_job_of_a_worker_that_dies_is_done_by_the_next_and_nobody_waits_for_it(
+    database,
+):
     dies = """
     import { createQueue } from './databases/queue.mjs';
     const handle = () => process.kill(process.pid, 'SIGKILL');
@@ -249,10 +251,18 @@ def test_a_job_that_fails_or_hangs_comes_later_and_not_for_ever(database):
     await leaving.put(db, { n: 3 });
     await leaving.run({ signal: stop.signal });
     await until(`SELECT count(*) = 0 ${ours} AND state <> 'idle'`);
-    say([...said, await value('SELECT tries FROM jobs')]);
+    said.push(await value('SELECT tries FROM jobs'));
+    // a database that fails is asked again, and is in the log
+    await rows('ALTER TABLE jobs RENAME TO elsewhere');
+    const end = new AbortController();
+    const logged = [];
+    const logger = { error: ({ message }) => { if (logged.push(message) === 3) end.abort(); } };
+    await worker({ logger }).run({ signal: end.signal });
+    say([...said, new Set(logged).size, logged[0]]);
     """
     )
-    assert seen == [True, True, True, True, 0, [1], True, False, 1, 0]
+    missing = 'relation "jobs" does not exist'
+    assert seen == [True, True, True, True, 0, [1], True, False, 1, 0, 1, missing]
 
 
 @pytest.mark.claim("databases/ids-come-in-commit-order")

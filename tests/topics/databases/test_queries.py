@@ -84,9 +84,7 @@ def test_an_orm_asks_once_more_for_each_customer_unless_it_is_told(database):
     say({ said, asked, found: found.flat().length });
     """
     )
-    assert seen["said"] == [
-        [[1 + n, 2 * n], [1, 2 * n], [2, 2 * n]] for n in (1, 10, 50)
-    ]
+    assert seen["said"] == [[[1 + n, 2 * n], [1, 2 * n], [2, 2 * n]] for n in (1, 10, 50)]
     assert (seen["asked"], seen["found"]) == (1, 100)
 
 
@@ -117,7 +115,9 @@ def test_a_loader_asks_in_batches_keeps_little_and_forgets_what_failed():
     assert seen == f'[[40,40,20],14,null,[],[1],"boom","{late}",2]\n'
 
 
-PEOPLE = PLAN + """
+PEOPLE = (
+    PLAN
+    + """
 await rows(`CREATE TABLE people AS SELECT n AS id, 'Person' || n || '@shop.test' AS email,
   n % 1000 AS city, CASE WHEN n % 100 = 0 THEN 'open' ELSE 'shipped' END AS status,
   now() - n * interval '1 minute' AS at, repeat('x', 80) AS more
@@ -128,6 +128,7 @@ const index = async (text) => {
 };
 const drop = () => rows('DROP INDEX tried');
 """
+)
 
 
 @pytest.mark.claim("databases/index-makes-it-fast")
@@ -392,7 +393,9 @@ def test_in_a_heap_of_64_mb_a_large_result_is_read_by_cursor_or_not_at_all(
     how, count, ends, tmp_path, database
 ):
     program = tmp_path / "export.mjs"
-    text = EXPORT.replace("@/", f"{node.SNIPPETS.as_uri()}/").replace("@URL", database.url)
+    text = EXPORT.replace("@/", f"{node.SNIPPETS.as_uri()}/").replace(
+        "@URL", database.url
+    )
     program.write_text(text)
     flags = ["--max-old-space-size=64"]
     done = node.run(program, how, str(count), flags=flags, timeout=60, code=None)

@@ -1,30 +1,26 @@
 """What stands between, beside and inside: PgBouncer, a replica, roles and tenants."""
 
-import contextlib
 import secrets
 
 import pytest
 
-from lab.run import process, services
-
-from .shared import fresh
+from lab.run import services
 
 
-@pytest.fixture(scope="module")
-def bounced(server):
+@pytest.fixture
+def bounced(database):
     """A database, and PgBouncer before it with one connection and with two."""
     if why := services.missing("pgbouncer"):
         pytest.skip(why)
-    database = fresh(server)
-    ignore = "ignore_startup_parameters = " + ",".join(
-        ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    ignore = (
+        "ignore_startup_parameters = "
+        "statement_timeout,lock_timeout,idle_in_transaction_session_timeout"
     )
-    with contextlib.ExitStack() as stack:
-        with process.of_no_test():
-            one = stack.enter_context(services.pgbouncer(database.url))
-            two = services.pgbouncer(database.url, size=2, settings=ignore)
-            database.two = stack.enter_context(two).url
-        database.one = one.url
+    with (
+        services.pgbouncer(database.url) as one,
+        services.pgbouncer(database.url, size=2, settings=ignore) as two,
+    ):
+        database.one, database.two = one.url, two.url
         yield database
 
 
@@ -117,8 +113,7 @@ def test_a_pools_limits_are_refused_or_ignored_by_pgbouncer(bounced):
 
 
 @pytest.mark.claim("databases/replicas-are-up-to-date")
-def test_a_replica_gives_the_past_and_a_place_in_the_log_says_how_long(server):
-    database = fresh(server)
+def test_a_replica_gives_the_past_and_a_place_in_the_log_says_how_long(server, database):
     with services.replica(server) as replica:
         at = replica.url.rpartition("/")[0] + f"/{database.name}"
         seen = database.told(f"""

@@ -27,9 +27,16 @@ def test_a_hundred_that_read_and_then_write_sell_more_than_there_is(database):
 @pytest.mark.parametrize(
     "how",
     [
-        pytest.param("conditional", marks=pytest.mark.claim("databases/conditional-update-is-enough")),
-        pytest.param("locked", marks=pytest.mark.claim("databases/for-update-prevents-overselling")),
-        "versioned", "serializable", "repeatable read",
+        pytest.param(
+            "conditional",
+            marks=pytest.mark.claim("databases/conditional-update-is-enough"),
+        ),
+        pytest.param(
+            "locked", marks=pytest.mark.claim("databases/for-update-prevents-overselling")
+        ),
+        "versioned",
+        "serializable",
+        "repeatable read",
     ],
 )
 def test_a_hundred_buyers_get_the_fifty_that_there_are(how, database):
