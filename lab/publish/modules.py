@@ -124,11 +124,11 @@ def _package(tree: Tree, topic: Topic, names, wanted, apps) -> str:
 
 
 def _readme(topic: Topic, names, apps, asks: bool) -> str:
-    database = (
-        "It wants a PostgreSQL, with the tables that its schema module exports: "
-        "`DATABASE_URL=postgresql://… npm start`.",
+    database = [
+        "It wants a PostgreSQL, with the tables of its schema: "
+        + "`DATABASE_URL=postgresql://… npm start`.",
         "",
-    )
+    ]
     lines = [
         f"# {topic.title}: code of Proven Node.js",
         "",
@@ -137,7 +137,7 @@ def _readme(topic: Topic, names, apps, asks: bool) -> str:
         "",
         "`PORT=8080 npm start` listens elsewhere than on 3000; always on 127.0.0.1.",
         "",
-        *(database if asks else ()),
+        *(database if asks else []),
         *(
             f"- `{name}`"
             + (f": `node {_SERVE} {name}`" if name in apps else ": import it")

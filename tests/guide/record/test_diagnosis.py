@@ -48,6 +48,45 @@ WRONG = {
     "order": ["flush before close", "server closes before requests are answered"],
     "missing": ["a try/catch", "readiness", "await, catch, timeout, retry"],
 }
+# the other diagnoses: what finds the cause, by line, and what does not
+OTHERS = {
+    "databases/all-connections-busy": {
+        "resource": (
+            ["connections", "clients of the pool", "database connections"],
+            ["memory", "the CPU", "sockets", "stock"],
+        ),
+        "request": (
+            ["409", "orders of what is sold out", "a conflict"],
+            ["201", "503", "requests for healthz", "slow requests"],
+        ),
+        "state": (
+            ["idle in transaction", "`idle in transaction`"],
+            ["active", "waiting for a lock", "disabled"],
+        ),
+        "missing": (
+            ["client.release()", "finally", "it is not released"],
+            ["ROLLBACK", "a timeout", "an index", "catch"],
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("exercise", OTHERS)
+def test_a_cause_is_found_in_its_words_and_in_no_others(exercise, tmp_path):
+    topic, name = exercise.split("/")
+    words = OTHERS[exercise]
+    right = {line: accepted[0] for line, (accepted, _) in words.items()}
+
+    def told(**answers: str) -> str:
+        form = tmp_path / "cause.md"
+        lines = (f"{line}: {answer}\n" for line, answer in (right | answers).items())
+        form.write_text("".join(lines))
+        return diagnosis.judge(topic, name, form)
+
+    assert set(OTHERS) == {key for key in ALL if key != ONE}
+    for line, (accepted, refused) in words.items():
+        assert [one for one in accepted if told(**{line: one})] == []
+        assert [one for one in refused if not told(**{line: one})] == []
 
 
 @pytest.fixture
