@@ -119,7 +119,7 @@ def _has(words: Sequence[str], expression: str) -> bool:
 
 def _words(text: str) -> list[str]:
     """Those that say something, in lower case and without their endings."""
-    parts = re.findall(r"[a-z]+", text.lower())
+    parts = re.findall(r"[a-z0-9]+", text.lower())
     return [_stem(part) for part in parts if part not in _EMPTY]
 
 
