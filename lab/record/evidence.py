@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lab import BUILD, EVIDENCE, GuideError
+from lab.check.pages import VERDICTS
 from lab.run import locks
 
 RECORD = "GUIDE_RECORD"  # set by `make evidence`: the staging folder
@@ -44,14 +45,18 @@ def hold(
     source: str,
     above: float | None = None,
     below: float | None = None,
+    verdict: str = "",
 ) -> float | str:
     """Hold the median of `samples` to its bounds; record it when asked to.
 
     `key` is `topic/name`, `what` says in a sentence what was measured, `source`
     is the notebook or test that does it. Bounds are exclusive; with neither the
-    value is recorded, not asserted. Returns the value. Raises EvidenceError when
+    value is recorded, not asserted. Where the key is a claim's, `verdict` is what the
+    value proves of it, which the gates read here. Returns the value. Raises EvidenceError when
     it is out of bounds or not a number.
     """
+    if verdict not in ("", *VERDICTS):
+        raise EvidenceError(f"{source}: {key}: verdict '{verdict}' — one of {VERDICTS}")
     value, n, spread = _summary(key, samples)
     for bound, wrong, word in (
         (above, lambda: value <= above, "above"),
