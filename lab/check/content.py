@@ -312,8 +312,7 @@ def _marked_claims(text: str) -> list[tuple[str, str, tuple, ast.FunctionDef]]:
     return [
         (_literal(mark.args[0]), _literal(said.get("verdict")) or "",
          _literal(said.get("counter")) or (), test)
-        for test in ast.walk(syntax.module(text))
-        if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef)
+        for test in syntax.functions(syntax.module(text))
         for mark in test.decorator_list
         if isinstance(mark, ast.Call)
         and mark.args

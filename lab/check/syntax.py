@@ -3,13 +3,14 @@
 Comments and layout are not in it, so a digest of it changes only with what is done."""
 
 import ast
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 
-_NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"
+from lab.check import seals
+
+_GAP = "[a-z0-9-]+"  # what is filled into a text
 
 
 @cache  # a server asks again after each edit
@@ -34,7 +35,16 @@ def _plain(source: str) -> str:
 def digest(*parts: ast.AST | str) -> str:
     """Twelve characters that stand for these trees and texts, in their order."""
     texts = (ast.dump(part) if isinstance(part, ast.AST) else part for part in parts)
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+    return seals.short(*texts)
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function, wherever it stands in other statements."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+        if isinstance(node, ast.stmt | ast.excepthandler):
+            yield from functions(node)
 
 
 class Source:
@@ -53,22 +63,25 @@ class Source:
         return found
 
     @cached_property
-    def patterns(self) -> list[tuple[int, re.Pattern]]:
-        """What could be a key of evidence, with its statement's number: a text, or one
+    def texts(self) -> tuple[dict[str, set[int]], list[tuple[int, re.Pattern]]]:
+        """What could be a key of evidence, with its statement's number: texts, and those
         with gaps."""
-        return [
-            (index, pattern)
-            for index, statement in enumerate(self.statements)
-            for node in ast.walk(statement)
-            if (pattern := _pattern(node))
-        ]
+        plain: dict[str, set[int]] = {}
+        gaps = []
+        for index, statement in enumerate(self.statements):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    plain.setdefault(node.value, set()).add(index)
+                elif isinstance(node, ast.JoinedStr) and (pattern := _pattern(node)):
+                    gaps.append((index, pattern))
+        return plain, gaps
 
     def making(self, key: str) -> set[int]:
         """The statements that name the evidence `topic/name`, by either form."""
-        names = (key, key.partition("/")[2])
-        return {
-            i for i, pattern in self.patterns if any(pattern.fullmatch(n) for n in names)
-        }
+        plain, gaps = self.texts
+        forms = (key, key.partition("/")[2])
+        found = {i for i, pattern in gaps if any(pattern.fullmatch(n) for n in forms)}
+        return found.union(*(plain.get(form, ()) for form in forms))
 
     def behind(self, start: Iterable[int]) -> list[ast.stmt]:
         """These statements and all that they rest on, in the module's order."""
@@ -133,9 +146,9 @@ def verdicts(path: str, text: str) -> dict[str, set[str]]:
     if "verdict=" not in text:
         return found
     for node in ast.walk(module(text, path.endswith(".ipynb"))):
-        if isinstance(node, ast.Call) and node.args and not _is_mark(node):
+        if isinstance(node, ast.Call) and node.args and node.keywords:
             said = next((k.value for k in node.keywords if k.arg == "verdict"), None)
-            if isinstance(said, ast.Constant):
+            if isinstance(said, ast.Constant) and not _is_mark(node):
                 first = ast.unparse(node.args[0]).strip("\"'").removeprefix("f'")
                 name = first.rsplit("/", 1)[-1].strip("\"'")
                 found.setdefault(name, set()).add(said.value)
@@ -160,20 +173,14 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
             yield node.id
 
 
-def _pattern(node: ast.AST) -> re.Pattern | None:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        if re.fullmatch(rf"(?:{_NAME}/)?{_NAME}", node.value):
-            return _compiled(re.escape(node.value))
-    elif isinstance(node, ast.JoinedStr):
-        parts = [
-            re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[a-z0-9-]+"
-            for part in node.values
-        ]
-        # `f"{topic}/{name}"` is every key: what it is given says which
-        fixed = "".join(p for p in parts if p != "[a-z0-9-]+").rpartition("/")[2]
-        if fixed.strip("-\\"):
-            return _compiled("".join(parts))
-    return None
+def _pattern(node: ast.JoinedStr) -> re.Pattern | None:
+    parts = [
+        re.escape(str(part.value)) if isinstance(part, ast.Constant) else _GAP
+        for part in node.values
+    ]
+    # `f"{topic}/{name}"` is every key: what it is given says which
+    fixed = "".join(part for part in parts if part != _GAP).rpartition("/")[2]
+    return _compiled("".join(parts)) if fixed.strip("-\\") else None
 
 
 @cache

@@ -36,7 +36,7 @@ GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     pages.parse_problems, pages.embeds, pages.fences, pages.names, pages.front_matter,
     pages.links, pages.navigation, pages.changelog,
     claims.claims, questions.questions, evidence.references, evidence.evidence,
-    versions.typed_versions, versions.matrix,
+    evidence.sealed,    versions.typed_versions, versions.matrix,
     topics.skeleton, topics.bijection,
     code.snippets, code.modules, code.exercises, notebooks.notebooks, locks.locks,
 )  # fmt: skip
