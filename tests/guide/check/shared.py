@@ -197,10 +197,10 @@ CLEAN = {
         }
     ),
     "notebooks/demo.ipynb": json.dumps(NOTEBOOK),
-    "tests/topics/demo/test_demo.py": "import pytest\n\n\n"
-    '@pytest.mark.claim("demo/ticks-first", verdict="wrong")\ndef test_ticks():\n    assert 1\n'
+    "tests/topics/demo/test_demo.py": "import pytest\n\nfrom lab.run import node\n\n\n"
+    '@pytest.mark.claim("demo/ticks-first", verdict="wrong")\ndef test_ticks():\n    assert node.lines("demo/order.mjs") == ["a", "b"]\n'
     + "".join(
-        f'\n\n@pytest.mark.claim("demo/said-{i}", verdict="right")\ndef test_{i}(): ...\n'
+        f'\n\n@pytest.mark.claim("demo/said-{i}", verdict="right")\ndef test_{i}():\n    assert node.lines("demo/order.mjs")\n'
         for i in range(2, 13)
     ),
     "tests/exercises/demo/test_mend.py": "@pytest.mark.fails_at_start\ndef test_x(): ...\n",
