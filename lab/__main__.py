@@ -79,12 +79,16 @@ def check(args) -> int:
     Goes on after a failed step."""
     from lab import changes
     from lab.check import content
+    from lab.record import evidence
 
     tree = content.read()
     plan = changes.plan(tree, changes.changed())
+    changes.measured_again(plan, tree)
+    shutil.rmtree(evidence.FRESHLY, ignore_errors=True)
+    fresh = {evidence.FRESH: str(evidence.FRESHLY)}
     print(f"changed: {', '.join(plan.files) or 'nothing'}")
     steps = [
-        ("page gates", lambda: _gates(tree, plan.files)),
+        ("page gates", lambda: _gates(tree, plan.files, later=evidence.CHANGED)),
         (
             "hooks",
             lambda: _hooks_on([name for name in plan.files if Path(name).exists()]),
@@ -95,11 +99,14 @@ def check(args) -> int:
         steps.append((
             f"tests of {topic or 'the guide'}",
             lambda only=only, paths=paths: _pytest(
-                "-n2", "-mnot site and not binder", *only, *sorted(paths)
+                "-n2", "-mnot site and not binder", *only, *sorted(paths), **fresh
             ),
         ))  # fmt: skip
     for topic in sorted(plan.notebooks):
-        steps.append((f"notebook of {topic}", lambda topic=topic: _notebooks(topic)))
+        steps.append(
+            (f"notebook of {topic}", lambda topic=topic: _notebooks(topic, **fresh))
+        )
+    steps.append(("what is recorded", _refresh))
     failed = _steps(steps)
     for what in plan.left_out:
         print(f"left out: {what}")
@@ -343,15 +350,31 @@ def _missing(topic: str | None) -> int:
     return failed
 
 
-def _gates(tree, first: list[str]) -> int:
-    """What the page gates find, in these files first; 1 if they find something."""
+def _gates(tree, first: list[str], later: str = "") -> int:
+    """What the page gates find, in these files first, without the problems of the code
+    `later`; 1 if they find something."""
     from lab.check import gates
 
-    problems = gates.check(tree)
+    problems = [problem for problem in gates.check(tree) if problem.code != later]
     problems.sort(key=lambda problem: problem.place.split(":")[0] not in first)
     failed = _report(problems)
     print(f"pages: {len(problems)} problems" if problems else "pages: no problems")
     return failed
+
+
+def _refresh() -> int:
+    """Keep records whose code changed and whose value, measured again, still holds."""
+    from lab.check import content, gates
+    from lab.record import evidence
+
+    for folder in sorted(evidence.FRESHLY.glob("*/")):
+        kept, differ = evidence.refresh(folder.name)
+        if kept:
+            print(f"still holds, sealed again: {folder.name}: {', '.join(kept)}")
+        for name in differ:
+            print(f"{folder.name}/{name}: its bounds, words or columns have changed")
+    problems = gates.check(content.read())
+    return _report([problem for problem in problems if problem.code == evidence.CHANGED])
 
 
 def _hooks(topic: str) -> int:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from lab import ROOT, GuideError
+from lab.check import gates
 from lab.check.content import Tree
 from lab.publish import modules
+from lab.record import evidence
 from lab.run import suite
 
 ROOMS = ("run", "check", "record", "publish", "audit")
@@ -58,6 +60,13 @@ def plan(tree: Tree, files: Iterable[str]) -> Plan:
     if site:
         made.left_out.append("the built site in Chromium: `make site`, or `make test`")
     return made
+
+
+def measured_again(made: Plan, tree: Tree) -> None:
+    """Run also what records something and has changed since it did, committed or not."""
+    for problem in gates.evidence.sealed(tree):
+        if problem.code == evidence.CHANGED:
+            _concerned(made, tree, problem.place)
 
 
 def _concerned(made: Plan, tree: Tree, path: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from lab import ROOT
-from lab.check import pages, snippets
+from lab.check import pages, snippets, syntax
 from lab.check.pages import DRAFT, PARTS, WHOLE, Claim, Embed, Page, Question
 from lab.check.snippets import Snippet
 from lab.run import locks
@@ -83,6 +83,22 @@ class Topic:
         return [each for page in self.pages.values() for each in page.questions]
 
 
+@dataclass(frozen=True)
+class Proof:
+    """A mark `claim("topic/id", verdict=…, counter=…)` of a test."""
+
+    path: str
+    claim: str
+    verdict: str
+    counter: tuple  # see lab.audit.counter
+    test: ast.FunctionDef | ast.AsyncFunctionDef
+
+    @property
+    def place(self) -> str:
+        """File and line of the test."""
+        return f"{self.path}:{self.test.lineno}"
+
+
 class Tree:
     """The guide's files as text, by path from its root. Parsed once."""
 
@@ -145,7 +161,7 @@ class Tree:
         found = {}
         for path in self.under("tests/topics/", ".py"):
             slug = path.split("/")[2]
-            for test in ast.parse(self.files[path]).body:
+            for test in syntax.module(self.files[path]).body:
                 if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
                     found[f"{slug}/{test.name}"] = (path, test.lineno)
         return found
@@ -209,10 +225,31 @@ class Tree:
     def proofs(self) -> dict[str, list[tuple[str, int, str]]]:
         """Tests (file, line, name) by the claim they prove."""
         found: dict[str, list[tuple[str, int, str]]] = {}
-        for path in self.under("tests/", ".py"):
-            if "claim(" in self.files[path]:
-                for key, line, name in _marked_claims(self.files[path]):
-                    found.setdefault(key, []).append((path, line, name))
+        for proof in self.marks:
+            place = (proof.path, proof.test.lineno, proof.test.name)
+            found.setdefault(proof.claim, []).append(place)
+        return found
+
+    @cached_property
+    def marks(self) -> list[Proof]:
+        """Each mark of a test that says that it proves a claim."""
+        return [
+            Proof(path, *mark)
+            for path in self.under("tests/", ".py")
+            if "claim(" in self.files[path]
+            for mark in _marked_claims(self.files[path])
+        ]
+
+    @cached_property
+    def stated(self) -> dict[str, set[str]]:
+        """The verdicts that code which records evidence gives with a key, by that key."""
+        found: dict[str, set[str]] = {}
+        for path in {entry.get("source", "") for entry in self.evidence.values()}:
+            if text := self.files.get(path):
+                topic = path.split("/")[2 if path.startswith("tests/") else 1]
+                topic = topic.removesuffix(".ipynb")
+                for name, said in syntax.verdicts(path, text).items():
+                    found.setdefault(f"{topic}/{name}", set()).update(said)
         return found
 
     @cached_property
@@ -269,16 +306,26 @@ class Tree:
 
 
 @cache  # a server asks again after each edit
-def _marked_claims(text: str) -> list[tuple[str, int, str]]:
-    """Claim, line and name of each test in a module's text that proves a claim."""
+def _marked_claims(text: str) -> list[tuple[str, str, tuple, ast.FunctionDef]]:
+    """Of each mark in a module's text that says which claim a test proves: the claim, the
+    verdict, the counter-proof, and the test."""
     return [
-        (ast.literal_eval(arg), test.lineno, test.name)
-        for test in ast.walk(ast.parse(text))
-        if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef)
+        (_literal(mark.args[0]), _literal(said.get("verdict")) or "",
+         _literal(said.get("counter")) or (), test)
+        for test in syntax.functions(syntax.module(text))
         for mark in test.decorator_list
-        if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith("mark.claim")
-        for arg in mark.args
-    ]
+        if isinstance(mark, ast.Call)
+        and mark.args
+        and ast.unparse(mark.func).endswith("mark.claim")
+        for said in [{word.arg: word.value for word in mark.keywords}]
+    ]  # fmt: skip
+
+
+def _literal(node: ast.expr | None):
+    try:
+        return None if node is None else ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
 
 
 class _Loader(yaml.SafeLoader):

@@ -10,7 +10,8 @@ An entry of that file: `value` (number, or text), `unit`, `n` and `spread`
 ([min, max] of the samples), `above`/`below` (the bounds asserted; neither:
 "recorded, not asserted"), `what`, `source`, `versions`, `date`. A figure's entry
 has `figure` (the SVG beside it), `alt` and `data` (column -> values) instead of
-value and unit.
+value and unit. `code` is a digest of what recorded it, without comments and layout;
+`seal` is one of all that the entry says, and of its drawing.
 """
 
 import datetime
@@ -23,11 +24,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lab import BUILD, EVIDENCE, GuideError
+from lab import BUILD, EVIDENCE, ROOT, GuideError
+from lab.check import seals, syntax
+from lab.check.pages import VERDICTS
 from lab.run import locks
 
 RECORD = "GUIDE_RECORD"  # set by `make evidence`: the staging folder
 STAGING = BUILD / "evidence"
+FRESH = "GUIDE_FRESH"  # set by `make check`: a folder for what an ordinary run measures
+FRESHLY = BUILD / "fresh"
+CHANGED = "evidence-code"  # the gates' code for a record that other code has made
 KEY = r"[a-z0-9]+(?:-[a-z0-9]+)*"  # a topic, and a name within it
 
 
@@ -44,14 +50,18 @@ def hold(
     source: str,
     above: float | None = None,
     below: float | None = None,
+    verdict: str = "",
 ) -> float | str:
     """Hold the median of `samples` to its bounds; record it when asked to.
 
     `key` is `topic/name`, `what` says in a sentence what was measured, `source`
     is the notebook or test that does it. Bounds are exclusive; with neither the
-    value is recorded, not asserted. Returns the value. Raises EvidenceError when
+    value is recorded, not asserted. Where the key is a claim's, `verdict` is what the
+    value proves of it, which the gates read here. Returns the value. Raises EvidenceError when
     it is out of bounds or not a number.
     """
+    if verdict not in ("", *VERDICTS):
+        raise EvidenceError(f"{source}: {key}: verdict '{verdict}' — one of {VERDICTS}")
     value, n, spread = _summary(key, samples)
     for bound, wrong, word in (
         (above, lambda: value <= above, "above"),
@@ -80,7 +90,7 @@ def figure(
 ) -> None:
     """Record a figure (see `lab.record.figure`) with its text alternative and data."""
     topic, name = split(key)
-    if folder := os.environ.get(RECORD):
+    if folder := _folder():
         Path(folder, topic).mkdir(parents=True, exist_ok=True)
         Path(folder, topic, f"{name}.svg").write_text(svg, "utf-8")
     columns = {column: list(values) for column, values in data.items()}
@@ -106,19 +116,82 @@ def publish(topics: Sequence[str]) -> list[Path]:
         names = sorted(staged.glob("*.json"))
         if not names:
             continue
-        entries = {path.stem: json.loads(path.read_text("utf-8")) for path in names}
+        entries = {path.stem: _sealed(topic, path) for path in names}
         target = EVIDENCE / topic
         shutil.rmtree(target, ignore_errors=True)
         for svg in sorted(staged.glob("*.svg")):
             target.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(svg, target / svg.name)
-        path = EVIDENCE / f"{topic}.json"
-        EVIDENCE.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(entries, indent=2, ensure_ascii=False)
-        path.with_suffix(".new").write_text(text + "\n", "utf-8")
-        path.with_suffix(".new").replace(path)
-        written.append(path)
+        written.append(_write(topic, entries))
     return written
+
+
+def refresh(topic: str) -> tuple[list[str], list[str]]:
+    """After an ordinary run that measured what changed code records: seal again what says
+    the same as before. Returns the names of entries that were sealed, and of those that
+    now say something else (bounds, unit, words, columns), which only `make evidence` can
+    record. An entry that was edited stays as it is."""
+    path = EVIDENCE / f"{topic}.json"
+    entries = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    same, others = [], []
+    for name, entry in entries.items():
+        fresh = FRESHLY / topic / f"{name}.json"
+        source = ROOT / entry["source"]
+        if not fresh.exists() or not source.exists():
+            continue
+        code = _code(f"{topic}/{name}", entry["source"])
+        drawing = _drawing(EVIDENCE / entry["figure"]) if "figure" in entry else None
+        if code == entry.get("code") or entry.get("seal") != seals.of_entry(
+            entry, drawing
+        ):
+            continue
+        if _kept(json.loads(fresh.read_text("utf-8"))) != _kept(entry):
+            others.append(name)
+            continue
+        entry["code"] = code
+        entry["seal"] = seals.of_entry(entry, drawing)
+        same.append(name)
+    if same:
+        _write(topic, entries)
+    return same, others
+
+
+def _kept(entry: Mapping) -> list:
+    """What a run that only measures again leaves as it is."""
+    said = [
+        entry.get(name) for name in ("unit", "above", "below", "what", "alt", "source")
+    ]
+    return [*said, list(entry.get("data", ()))]
+
+
+def _sealed(topic: str, staged: Path) -> dict:
+    entry = json.loads(staged.read_text("utf-8"))
+    entry["code"] = _code(f"{topic}/{staged.stem}", entry["source"])
+    drawing = _drawing(staged.with_suffix(".svg")) if "figure" in entry else None
+    return entry | {"seal": seals.of_entry(entry, drawing)}
+
+
+def _code(key: str, source: str) -> str:
+    path = ROOT / source
+    return syntax.recording(source, path.read_text("utf-8"), key) if path.exists() else ""
+
+
+def _drawing(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.exists() else None
+
+
+def _write(topic: str, entries: Mapping) -> Path:
+    path = EVIDENCE / f"{topic}.json"
+    EVIDENCE.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(entries, indent=2, ensure_ascii=False)
+    path.with_suffix(".new").write_text(text + "\n", "utf-8")
+    path.with_suffix(".new").replace(path)
+    return path
+
+
+def _folder() -> str | None:
+    """Where what is measured is written to, if anywhere."""
+    return os.environ.get(RECORD) or os.environ.get(FRESH)
 
 
 def split(key: str) -> tuple[str, str]:
@@ -144,7 +217,7 @@ def _summary(key, samples) -> tuple[float | str, int, list[float]]:
 
 def _record(key: str, entry: dict, source: str) -> None:
     topic, name = split(key)
-    if not (folder := os.environ.get(RECORD)):
+    if not (folder := _folder()):
         return
     locked = locks.versions()
     entry |= {

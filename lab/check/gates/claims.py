@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lab.check import Problem
 from lab.check.content import Tree
-from lab.check.pages import CODE_SPAN, MEASURED, VERDICTS
+from lab.check.pages import CODE_SPAN, MEASURED, VERDICTS, Claim
 
 _UNIT = re.compile(
     r"(?<![\w-])\d[\d ,. ]*\s?"
@@ -71,9 +71,10 @@ def claims(tree: Tree) -> Iterator[Problem]:
                     "claim-unproved",
                     place,
                     f"claim {claim.key} has no proof",
-                    f'mark a test `@pytest.mark.claim("{claim.key}")`, or record '
-                    "evidence of that name",
+                    f"mark a test `{_mark(claim.key, claim.options.get('verdict'))}`, or "
+                    "record evidence of that name",
                 )
+            yield from _said_by_evidence(tree, claim, place)
             text = MEASURED.sub(" ", CODE_SPAN.sub(" ", claim.body))
             for offset, line in enumerate(text.split("\n")):
                 for number in _UNIT.finditer(line):
@@ -84,12 +85,39 @@ def claims(tree: Tree) -> Iterator[Problem]:
                         f"'{number[0].strip()}' (paragraph line {offset + 1})",
                         "record it and write {measured topic/key}",
                     )
-    for key, tests in tree.proofs.items():
-        if key not in seen:
-            for path, number, name in tests:
-                yield Problem(
-                    "proof-unclaimed",
-                    f"{path}:{number}",
-                    f"{name} proves {key}, which no page claims",
-                    "fix the key, or add the claim block",
-                )
+    for proof in tree.marks:
+        claim = tree.claims.get(proof.claim)
+        if not claim:
+            yield Problem(
+                "proof-unclaimed",
+                proof.place,
+                f"{proof.test.name} proves {proof.claim}, which no page claims",
+                "fix the key, or add the claim block",
+            )
+        elif proof.verdict != (verdict := claim.options.get("verdict", "")):
+            said = f"'{proof.verdict}'" if proof.verdict else "no verdict"
+            yield Problem(
+                "verdict", proof.place,
+                f"{proof.test.name} proves {said} of {claim.key}; {claim.path}:{claim.line}"
+                f" says '{verdict}'",
+                f"decide which is right, then write `{_mark(claim.key, verdict)}` or "
+                "change the page and what restates it",
+            )  # fmt: skip
+
+
+def _said_by_evidence(tree: Tree, claim: Claim, place: str) -> Iterator[Problem]:
+    """A recorded value that proves a claim says which verdict it proves."""
+    if "value" in tree.evidence.get(claim.key, {}):
+        said = tree.stated.get(claim.key, set())
+        if said != {verdict := claim.options.get("verdict", "")}:
+            source = tree.evidence[claim.key].get("source", "")
+            yield Problem(
+                "verdict", place,
+                f"{claim.key} is '{verdict}'; {source}, which records its value, says "
+                f"{' and '.join(sorted(map(repr, said))) or 'none'}",
+                f'give `verdict="{verdict}"` to `evidence.hold` there, or change the page',
+            )  # fmt: skip
+
+
+def _mark(key: str, verdict: str | None) -> str:
+    return f'@pytest.mark.claim("{key}", verdict="{verdict}")'

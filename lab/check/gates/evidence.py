@@ -1,9 +1,12 @@
 """Measured values and figures: what a page names is recorded, what is recorded is shown."""
 
+import datetime
+import html
 import json
+import re
 from collections.abc import Iterator
 
-from lab.check import Problem
+from lab.check import Problem, seals, syntax
 from lab.check.content import Tree, drawing
 
 
@@ -77,6 +80,7 @@ def evidence(tree: Tree) -> Iterator[Problem]:
                 "evidence", place, f"'{key}' is {value:g}, outside its own bounds",
                 "evidence is not edited: run `make evidence`",
             )  # fmt: skip
+        yield from _own_spread(key, entry, place)
         for name, version in entry.get("versions", {}).items():
             locked = tree.versions.get(name)
             if locked and locked.split(".")[0] != version.split(".")[0]:
@@ -86,3 +90,70 @@ def evidence(tree: Tree) -> Iterator[Problem]:
                     f"'{key}' was recorded with {name} {version}, locked is {locked}",
                     f"run `make evidence TOPIC={key.split('/')[0]}`",
                 )
+
+
+def sealed(tree: Tree) -> Iterator[Problem]:
+    """Evidence is what was recorded, and its code is what recorded it."""
+    changed: dict[tuple[str, str], list[str]] = {}
+    for key, entry in tree.evidence.items():
+        topic = key.split("/")[0]
+        place = f"docs/evidence/{topic}.json"
+        again = f"evidence is not edited: restore it from git, or run `make evidence TOPIC={topic}`"
+        path = f"docs/evidence/{entry['figure']}" if "figure" in entry else ""
+        if entry.get("seal") != seals.of_entry(entry, tree.files.get(path)):
+            yield Problem(
+                "evidence-seal", place, f"'{key}' or its drawing is not as it was recorded",
+                again,
+            )  # fmt: skip
+        if path in tree.files:
+            label = re.search(r'aria-label="([^"]*)"', tree.files[path])
+            title = re.search(r"<title[^>]*>([^<]*)</title>", tree.files[path])
+            for found in filter(None, (label, title)):
+                if html.unescape(found[1]) != entry.get("alt"):
+                    yield Problem(
+                        "evidence-alt", path,
+                        f"says '{found[1][:50]}…', its record '{str(entry.get('alt'))[:50]}…'",
+                        again,
+                    )  # fmt: skip
+        source = entry.get("source", "")
+        text = tree.files.get(source)
+        code = syntax.recording(source, text, key) if text else ""
+        if not code:
+            yield Problem(
+                "evidence-source", place, f"'{key}' is recorded by nothing in {source or 'any file'}",
+                f"`{source}` must name the key, or run `make evidence TOPIC={topic}`",
+            )  # fmt: skip
+        elif code != entry.get("code"):
+            changed.setdefault((topic, source), []).append(key.split("/")[1])
+    for (topic, source), names in changed.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield Problem(
+            "evidence-code", source,
+            f"what it records has changed since it was recorded: {', '.join(names[:3])}{more}",
+            f"run `make check`, which measures again and keeps what still holds, or "
+            f"`make evidence TOPIC={topic}`",
+        )  # fmt: skip
+    shown = {f"docs/evidence/{entry.get('figure')}" for entry in tree.evidence.values()}
+    for path in sorted(set(tree.under("docs/evidence/", ".svg")) - shown):
+        yield Problem(
+            "evidence-orphan", path, "a drawing that no record has", "delete it"
+        )
+
+
+def _own_spread(key: str, entry: dict, place: str) -> Iterator[Problem]:
+    value, spread = entry.get("value"), entry.get("spread")
+    inside = not isinstance(value, int | float) or (
+        isinstance(spread, list) and len(spread) == 2 and spread[0] <= value <= spread[1]
+    )
+    if not inside:
+        yield Problem(
+            "evidence", place, f"'{key}' is {value:g}, outside its own spread {spread}",
+            "evidence is not edited: run `make evidence`",
+        )  # fmt: skip
+    # a day's grace: it is tomorrow already in the east
+    latest = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)
+    if not "2000" < str(entry.get("date")) <= latest.isoformat():
+        yield Problem(
+            "evidence", place, f"'{key}' was recorded on {entry.get('date')}",
+            "evidence is not edited: run `make evidence`",
+        )  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from lab.check import Problem
 from lab.check.content import Tree
+from lab.run.locks import packages
 
 
 def locks(tree: Tree) -> Iterator[Problem]:
@@ -15,9 +16,8 @@ def locks(tree: Tree) -> Iterator[Problem]:
     files = tree.files
     if {"pyproject.toml", "uv.lock"} <= files.keys():
         project = tomllib.loads(files["pyproject.toml"])
-        lock = tomllib.loads(files["uv.lock"])
         name = project["project"]["name"]
-        ours = next((p for p in lock["package"] if p["name"] == name), {})
+        ours = next((p for p in packages(files["uv.lock"]) if p["name"] == name), {})
         meta = ours.get("metadata", {})
         wanted = _requirements(project["project"].get("dependencies", []))
         groups = project.get("dependency-groups", {})

@@ -160,13 +160,17 @@ def names(tree: Tree) -> Iterator[Problem]:
     """A name of our own code is declared in some snippet."""
     for page in tree.pages.values():
         for number, name in page.names:
-            last = re.escape(name.split(".")[-1])
+            word = name.split(".")[-1]
+            last = re.escape(word)
             declared = re.compile(
                 rf"\b(?:function\*?|class|const|let)\s+{last}\b|^\s*(?:async\s+)?[*#]?"
                 rf"{last}\s*\([^)]*\)\s*\{{|[{{,]\s*{last}\s*[,=}}:]",
                 re.MULTILINE,
             )
-            if not any(declared.search(item.text) for item in tree.snippets.values()):
+            if not any(
+                word in item.text and declared.search(item.text)
+                for item in tree.snippets.values()
+            ):
                 yield Problem(
                     "name",
                     f"{page.path}:{number}",

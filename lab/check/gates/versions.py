@@ -18,6 +18,8 @@ def typed_versions(tree: Tree) -> Iterator[Problem]:
     known = {name.lower(): name for name in tree.versions} | {"node.js": "node"}
     for page in tree.pages.values():
         for number, text in page.prose:
+            if not re.search(r"\d\.\d", text):  # quickly done with most lines
+                continue
             for found in _TYPED_VERSION.finditer(text):
                 name = known.get(found["name"].lower())
                 if name and not found["since"]:

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from lab.check import content, gates
+from lab.check import content, gates, seals, syntax
 
 BLOCKS = """
 /// claim | Ticks come first
@@ -106,9 +106,16 @@ $ node demo/order.mjs
 """
 
 MODULE = "export function createApp() {\n  return () => {};\n}\n"
+MEASURES = """%load_ext lab.record.notebook
+evidence.hold("demo/lag", [3, 4, 5], "ms", "a lag", source=SOURCE, above=1)
+for name in ("lag-plot", f"plot-{n}"):
+    figure.publish(f"demo/{name}", drawing, "A plot.", {}, source=SOURCE)
+"""
 NOTEBOOK = {
     "cells": [
         {"cell_type": "code", "source": ["print(1)"], "outputs": [], "metadata": {},
+         "execution_count": None},
+        {"cell_type": "code", "source": [MEASURES], "outputs": [], "metadata": {},
          "execution_count": None},
     ],
     "metadata": {},
@@ -118,15 +125,21 @@ VALUE = {
     "what": "a lag", "source": "notebooks/demo.ipynb",
     "versions": {"express": "5.1.0"}, "date": "2026-01-02",
 }  # fmt: skip
-SVG = '<svg aria-label="What it shows."/>'
+SVG = '<svg aria-label="A plot."/>'
 PLOT_NAMES = ("lag-plot", "plot-2", "plot-3", "plot-4")
 EVIDENCE = {"lag": VALUE} | {
     name: {
         "figure": f"demo/{name}.svg", "alt": "A plot.", "data": {},
-        "versions": {"express": "5.1.0"}, "date": "2026-01-02", "source": "x",
+        "versions": {"express": "5.1.0"}, "date": "2026-01-02",
+        "source": "notebooks/demo.ipynb",
     }
     for name in PLOT_NAMES
 }  # fmt: skip
+for name, recorded in EVIDENCE.items():
+    recorded["code"] = syntax.recording(
+        "notebooks/demo.ipynb", json.dumps(NOTEBOOK), f"demo/{name}"
+    )
+    recorded["seal"] = seals.of_entry(recorded, SVG if "figure" in recorded else None)
 MATRIX = {
     "columns": {"locked": {"node": "24.19.0", "express": "5.1.0", "seconds": 1}},
     "claims": {
@@ -184,10 +197,10 @@ CLEAN = {
         }
     ),
     "notebooks/demo.ipynb": json.dumps(NOTEBOOK),
-    "tests/topics/demo/test_demo.py": "import pytest\n\n\n"
-    '@pytest.mark.claim("demo/ticks-first")\ndef test_ticks():\n    assert 1\n'
+    "tests/topics/demo/test_demo.py": "import pytest\n\nfrom lab.run import node\n\n\n"
+    '@pytest.mark.claim("demo/ticks-first", verdict="wrong")\ndef test_ticks():\n    assert node.lines("demo/order.mjs") == ["a", "b"]\n'
     + "".join(
-        f'\n\n@pytest.mark.claim("demo/said-{i}")\ndef test_{i}(): ...\n'
+        f'\n\n@pytest.mark.claim("demo/said-{i}", verdict="right")\ndef test_{i}():\n    assert node.lines("demo/order.mjs")\n'
         for i in range(2, 13)
     ),
     "tests/exercises/demo/test_mend.py": "@pytest.mark.fails_at_start\ndef test_x(): ...\n",
@@ -227,7 +240,16 @@ def append(text, path=PAGE):
 def notebook(**cell):
     source = cell.pop("source", "print(1)")
     changed = {**NOTEBOOK["cells"][0], "source": [source], **cell}
-    return add("notebooks/demo.ipynb", json.dumps({**NOTEBOOK, "cells": [changed]}))
+    cells = [changed, *NOTEBOOK["cells"][1:]]
+    return add("notebooks/demo.ipynb", json.dumps({**NOTEBOOK, "cells": cells}))
+
+
+def measures(old, new):
+    """The notebook that records, with this changed."""
+    assert old in MEASURES
+    cell = {**NOTEBOOK["cells"][1], "source": [MEASURES.replace(old, new)]}
+    cells = [NOTEBOOK["cells"][0], cell]
+    return add("notebooks/demo.ipynb", json.dumps({**NOTEBOOK, "cells": cells}))
 
 
 def entry(**changes):

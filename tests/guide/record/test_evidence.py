@@ -86,3 +86,35 @@ def test_figures_take_their_colours_from_the_page_and_share_no_ids():
     assert "<style" not in texts[0] and "#123456" not in texts[0]
     ids = [set(re.findall(r' id="([^"]+)"', text)) for text in texts]
     assert ids[0] and not ids[0] & ids[1]
+
+
+def test_code_that_changed_keeps_a_record_that_still_says_the_same(tmp_path, monkeypatch):
+    def measure(above, code):
+        (tmp_path / "t.py").write_text(f"hold('demo/x', above=3)  # {code}\n{code}\n")
+        evidence.hold("demo/x", [4, 5, 6], "ms", "a lag", source="t.py", above=above)
+
+    def recorded():
+        return json.loads((tmp_path / "evidence" / "demo.json").read_text("utf-8"))["x"]
+
+    for name in ("ROOT", "STAGING", "EVIDENCE", "FRESHLY"):
+        folder = "" if name == "ROOT" else name.lower()
+        monkeypatch.setattr(evidence, name, tmp_path / folder)
+    monkeypatch.setenv(evidence.RECORD, str(tmp_path / "staging"))
+    measure(3, "hold(1)")
+    evidence.publish(["demo"])
+    first = recorded()
+    monkeypatch.delenv(evidence.RECORD)
+    monkeypatch.setenv(evidence.FRESH, str(tmp_path / "freshly"))
+    assert not evidence.recording()
+    measure(3, "hold('demo/x')")
+    assert evidence.refresh("demo") == (["x"], [])
+    second = recorded()
+    assert second == {**first, "code": second["code"], "seal": second["seal"]}
+    assert first["code"] != second["code"] and first["seal"] != second["seal"]
+    measure(2, "hold('demo/x', 2)")  # another bound is another record
+    assert evidence.refresh("demo") == ([], ["x"])
+    assert recorded() == second
+    edited = json.dumps({"x": {**second, "value": 5.5}})
+    (tmp_path / "evidence" / "demo.json").write_text(edited)
+    measure(3, "hold('demo/x', 3)")
+    assert evidence.refresh("demo") == ([], [])

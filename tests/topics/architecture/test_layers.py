@@ -184,7 +184,7 @@ VERSIONS = {
 }
 
 
-@pytest.mark.claim("architecture/mvc-is-tied-to-the-ui")
+@pytest.mark.claim("architecture/mvc-is-tied-to-the-ui", verdict="wrong")
 @pytest.mark.parametrize("folder", VERSIONS)
 def test_a_command_line_and_http_are_one_shop_with_the_same_rules(folder, shop, tmp_path):
     file = tmp_path / "shop.db"
@@ -225,7 +225,7 @@ server.closeAllConnections();
 """
 
 
-@pytest.mark.claim("architecture/rules-in-controllers")
+@pytest.mark.claim("architecture/rules-in-controllers", verdict="depends")
 def test_a_command_line_can_also_send_a_request_to_the_untouched_app(tmp_path):
     """Rules in handlers are no obstacle to an entry that speaks HTTP."""
     said = []
@@ -270,7 +270,7 @@ def touched(change: str) -> dict[str, tuple[int, int]]:
     return {folder: (int(old), int(new)) for folder, old, new in found}
 
 
-@pytest.mark.claim("architecture/rules-in-controllers")
+@pytest.mark.claim("architecture/rules-in-controllers", verdict="depends")
 def test_the_rules_stay_as_they_are_only_where_they_have_a_file_of_their_own():
     database, entry = touched("another database"), touched("another entry")
     (one, _), (mvc, _), (layered, adapter) = database.values()
@@ -283,7 +283,7 @@ def test_the_rules_stay_as_they_are_only_where_they_have_a_file_of_their_own():
     assert entry["onefile"][0] > 60
 
 
-@pytest.mark.claim("architecture/layers-are-more-code")
+@pytest.mark.claim("architecture/layers-are-more-code", verdict="right")
 def test_the_same_behaviour_takes_more_lines_the_more_it_is_divided():
     lines = node.run(f"{TOPIC}/blast.mjs").stdout
     sizes = [int(n) for n in re.findall(r"^\w+: (\d+) lines", lines, re.MULTILINE)]
@@ -311,7 +311,7 @@ VIOLATIONS = {
 }
 
 
-@pytest.mark.claim("architecture/folders-enforce-layers")
+@pytest.mark.claim("architecture/folders-enforce-layers", verdict="wrong")
 @pytest.mark.parametrize("file", VIOLATIONS)
 def test_a_forbidden_import_runs_and_only_the_rules_find_it(file, copied, shop):
     rule, target = VIOLATIONS[file]
@@ -331,7 +331,7 @@ def test_a_forbidden_import_runs_and_only_the_rules_find_it(file, copied, shop):
 # --- dependencies passed in -----------------------------------------------------------
 
 
-@pytest.mark.claim("architecture/injection-needs-a-framework")
+@pytest.mark.claim("architecture/injection-needs-a-framework", verdict="wrong")
 def test_every_dependency_of_the_layered_version_is_passed_in_by_a_parameter(shop):
     deps = """
       store: memoryStore(),
@@ -353,7 +353,7 @@ def test_every_dependency_of_the_layered_version_is_passed_in_by_a_parameter(sho
     assert packages == []  # the composition root imports our own files only
 
 
-@pytest.mark.claim("architecture/tests-need-mocks")
+@pytest.mark.claim("architecture/tests-need-mocks", verdict="wrong")
 def test_the_rules_are_tested_without_http_database_or_mock():
     done = node.run(f"{TOPIC}/layered/domain.test.mjs", flags=("--test-reporter=tap",))
     assert re.search(r"^# pass 11$", done.stdout, re.MULTILINE)

@@ -70,7 +70,7 @@ def test_both_suites_cover_all_of_the_domain():
 
 
 @pytest.mark.timing  # it counts; but StrykerJS keeps both cores busy for a while
-@pytest.mark.claim("architecture/covered-is-tested")
+@pytest.mark.claim("architecture/covered-is-tested", verdict="wrong")
 def test_a_suite_that_covers_everything_lets_mutants_live(tmp_path):
     killed = {}
     for suite, name in (("domain.test.mjs", "all"), ("domain.naive.test.mjs", "naive")):
@@ -214,7 +214,7 @@ console.log(JSON.stringify(took));
 
 
 @pytest.mark.timing
-@pytest.mark.claim("architecture/layers-cost-performance")
+@pytest.mark.claim("architecture/layers-cost-performance", verdict="wrong")
 def test_on_postgresql_the_way_through_the_layers_is_a_small_part(shop, server):
     """Median time of reading and of placing an order, the versions asked in turn."""
     versions = {}

@@ -27,7 +27,7 @@ def connections(stack, server, count: int) -> list[httpx.Client]:
 # --- who gets what -------------------------------------------------------------------
 
 
-@pytest.mark.claim("clustering/balanced-per-request")
+@pytest.mark.claim("clustering/balanced-per-request", verdict="wrong")
 def test_each_connection_has_one_worker_for_all_its_requests():
     with node.serve(HARDENED, "2") as server, contextlib.ExitStack() as stack:
         counts = {}
@@ -38,7 +38,7 @@ def test_each_connection_has_one_worker_for_all_its_requests():
         assert sorted(counts.values()) == [100, 200]
 
 
-@pytest.mark.claim("clustering/workers-share-state")
+@pytest.mark.claim("clustering/workers-share-state", verdict="wrong")
 def test_each_worker_counts_for_itself():
     printed = node.run("clustering/state.mjs").stdout.split("\n")
     assert printed[:-1] == [f"{{ visits: {n} }}" for n in (1, 1, 2, 2, 3, 3)]
@@ -58,7 +58,7 @@ def answers_in(client: socket.socket, seconds: float) -> bool:
         return False
 
 
-@pytest.mark.claim("clustering/primary-only-supervises")
+@pytest.mark.claim("clustering/primary-only-supervises", verdict="depends")
 @pytest.mark.parametrize("policy", ["rr", "none"])
 def test_with_round_robin_no_new_connection_gets_past_a_primary_that_stands_still(policy):
     env = {"NODE_CLUSTER_SCHED_POLICY": policy}
@@ -87,7 +87,7 @@ def test_with_round_robin_no_new_connection_gets_past_a_primary_that_stands_stil
                 assert answers_in(fresh, 10)
 
 
-@pytest.mark.claim("clustering/survives-a-process")
+@pytest.mark.claim("clustering/survives-a-process", verdict="depends")
 def test_the_primary_takes_all_workers_with_it():
     with pytest.raises(node.NodeError, match="ended while it was being served, with -9"):
         with node.serve(HARDENED, "2") as server:
@@ -97,7 +97,7 @@ def test_the_primary_takes_all_workers_with_it():
             assert len(pids) == 2 and not services.listens(server.port)
 
 
-@pytest.mark.claim("clustering/one-listener-per-port")
+@pytest.mark.claim("clustering/one-listener-per-port", verdict="wrong")
 def test_processes_without_a_primary_share_a_port_with_reuse_port():
     with node.serve("clustering/reuse-port.mjs", "1") as server:
         seen = set()
@@ -139,7 +139,7 @@ def test_eight_workers_with_a_pool_of_twenty_are_too_many_for_postgres(postgres_
 # --- sizes and names -----------------------------------------------------------------
 
 
-@pytest.mark.claim("clustering/one-per-cpu")
+@pytest.mark.claim("clustering/one-per-cpu", verdict="wrong")
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux only")
 def test_available_parallelism_knows_the_affinity_and_cpus_does_not():
     allowed = os.sched_getaffinity(0)
@@ -172,7 +172,7 @@ console.log(JSON.stringify(told));
 """
 
 
-@pytest.mark.claim("clustering/is-master")
+@pytest.mark.claim("clustering/is-master", verdict="wrong")
 def test_is_master_is_still_true_and_silent_and_only_a_rule_of_our_own_objects():
     source = (
         "import cluster from 'node:cluster';\n"

@@ -24,7 +24,7 @@ def poison(server) -> None:
 # --- the query of death ------------------------------------------------------------
 
 
-@pytest.mark.claim("clustering/node-restarts-workers")
+@pytest.mark.claim("clustering/node-restarts-workers", verdict="wrong")
 def test_a_query_of_death_sent_once_per_worker_ends_the_naive_cluster():
     with node.serve(NAIVE, "2") as server:
         poison(server)

@@ -16,7 +16,7 @@ const columns = (table = 'orders') => rows(`SELECT column_name AS name
 """
 
 
-@pytest.mark.claim("databases/adding-a-column-is-instant")
+@pytest.mark.claim("databases/adding-a-column-is-instant", verdict="depends")
 def test_a_constant_default_rewrites_nothing_and_a_volatile_one_the_table(database):
     seen = database.told("""
     await rows(`INSERT INTO orders (id, customer, items, total)
@@ -42,7 +42,7 @@ def test_a_constant_default_rewrites_nothing_and_a_volatile_one_the_table(databa
     }  # fmt: skip
 
 
-@pytest.mark.claim("databases/adding-a-column-is-instant")
+@pytest.mark.claim("databases/adding-a-column-is-instant", verdict="depends")
 def test_readers_wait_behind_a_migration_that_waits_and_not_behind_one_that_gives_up(
     database,
 ):
@@ -88,7 +88,7 @@ def test_readers_wait_behind_a_migration_that_waits_and_not_behind_one_that_give
     }
 
 
-@pytest.mark.claim("databases/concurrent-index-lets-writes-through")
+@pytest.mark.claim("databases/concurrent-index-lets-writes-through", verdict="right")
 def test_writers_wait_for_an_index_unless_it_is_made_concurrently(database):
     seen = database.told(
         MIGRATE
@@ -117,7 +117,7 @@ def test_writers_wait_for_an_index_unless_it_is_made_concurrently(database):
     assert seen == [0, 1]
 
 
-@pytest.mark.claim("databases/concurrent-index-lets-writes-through")
+@pytest.mark.claim("databases/concurrent-index-lets-writes-through", verdict="right")
 def test_an_index_that_failed_half_way_is_there_and_invalid_until_it_is_made_again(
     database,
 ):
@@ -145,7 +145,7 @@ def test_an_index_that_failed_half_way_is_there_and_invalid_until_it_is_made_aga
     assert seen == ["23505", False, False, ["i"], True, [], "25001"]
 
 
-@pytest.mark.claim("databases/half-a-migration")
+@pytest.mark.claim("databases/half-a-migration", verdict="depends")
 def test_a_step_that_fails_is_half_done_or_not_at_all(database):
     seen = database.told(
         MIGRATE

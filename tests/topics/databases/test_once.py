@@ -31,7 +31,7 @@ const ends = async () => { await through.end(); proxy.close(); };
 """
 
 
-@pytest.mark.claim("databases/retry-a-lost-connection")
+@pytest.mark.claim("databases/retry-a-lost-connection", verdict="depends")
 def test_a_backend_that_is_killed_before_commit_has_done_nothing_and_is_tried_again(
     database,
 ):
@@ -52,7 +52,7 @@ def test_a_backend_that_is_killed_before_commit_has_done_nothing_and_is_tried_ag
     assert seen == ["done", 2, 1, 1]
 
 
-@pytest.mark.claim("databases/retry-a-lost-connection")
+@pytest.mark.claim("databases/retry-a-lost-connection", verdict="depends")
 def test_lost_at_commit_it_was_done_and_only_a_key_makes_it_once(database):
     seen = database.told(
         CUT
@@ -83,7 +83,7 @@ def test_lost_at_commit_it_was_done_and_only_a_key_makes_it_once(database):
     }
 
 
-@pytest.mark.claim("databases/key-in-the-same-transaction")
+@pytest.mark.claim("databases/key-in-the-same-transaction", verdict="right")
 def test_ten_at_once_with_one_key_place_one_order_and_get_one_answer(database):
     seen = database.told(
         """
@@ -152,7 +152,7 @@ say(await value('SELECT count(*)::int FROM orders'));
 """
 
 
-@pytest.mark.claim("databases/key-in-the-same-transaction")
+@pytest.mark.claim("databases/key-in-the-same-transaction", verdict="right")
 @pytest.mark.parametrize(("way", "orders"), [("before", 0), ("after", 2), ("same", 1)])
 def test_a_process_killed_between_key_and_order_loses_doubles_or_neither(
     way, orders, database
@@ -173,7 +173,7 @@ const left = () => value('SELECT count(*)::int FROM jobs');
 """
 
 
-@pytest.mark.claim("databases/skip-locked-queue")
+@pytest.mark.claim("databases/skip-locked-queue", verdict="right")
 def test_five_workers_do_sixty_jobs_once_each(database):
     seen = database.told(
         QUEUE
@@ -189,7 +189,7 @@ def test_five_workers_do_sixty_jobs_once_each(database):
     assert seen == [60, 60]
 
 
-@pytest.mark.claim("databases/skip-locked-queue")
+@pytest.mark.claim("databases/skip-locked-queue", verdict="right")
 def test_the_job_of_a_worker_that_dies_is_done_by_the_next_and_nobody_waits_for_it(
     database,
 ):
@@ -265,7 +265,7 @@ def test_a_job_that_fails_or_hangs_comes_later_and_not_for_ever(database):
     assert seen == [True, True, True, True, 0, [1], True, False, 1, 0, 1, missing]
 
 
-@pytest.mark.claim("databases/ids-come-in-commit-order")
+@pytest.mark.claim("databases/ids-come-in-commit-order", verdict="wrong")
 def test_a_reader_of_what_is_new_misses_the_lower_id_that_commits_later(database):
     seen = database.told("""
     import { createOutbox as createNaive } from './databases/outbox.naive.mjs';

@@ -21,7 +21,7 @@ def code(answer) -> int:
 ENDS = "ends: deps.signal.addEventListener('abort', () => process.exit())"
 
 
-@pytest.mark.claim("databases/pool-releases-by-itself")
+@pytest.mark.claim("databases/pool-releases-by-itself", verdict="wrong")
 def test_ten_that_fail_without_finally_leave_nobody_a_connection(shop, database):
     with shop("pool.naive.mjs", ENDS) as server, server.client() as client:
         failed = [code(client.get("/orders/none")) for _ in range(10)]
@@ -33,7 +33,7 @@ def test_ten_that_fail_without_finally_leave_nobody_a_connection(shop, database)
         assert database.server.sql(f"{idle} AND state = 'idle'") == "10"
 
 
-@pytest.mark.claim("databases/pool-releases-by-itself")
+@pytest.mark.claim("databases/pool-releases-by-itself", verdict="wrong")
 def test_a_hundred_that_fail_in_the_shop_leave_everything_free(shop):
     with shop("shop.mjs") as server, server.client() as client:
         order = {"items": [{"sku": "none", "quantity": 1}]}
@@ -43,7 +43,7 @@ def test_a_hundred_that_fail_in_the_shop_leave_everything_free(shop):
         assert code(client.get("/orders")) == 200
 
 
-@pytest.mark.claim("databases/pool-releases-by-itself")
+@pytest.mark.claim("databases/pool-releases-by-itself", verdict="wrong")
 def test_who_waits_for_a_connection_waits_for_ever_unless_the_pool_was_told(database):
     seen = database.told("""
     const said = [];
@@ -93,7 +93,7 @@ def test_what_fails_or_goes_gives_its_connection_back(database):
     ]
 
 
-@pytest.mark.claim("databases/bigger-pool-is-faster")
+@pytest.mark.claim("databases/bigger-pool-is-faster", verdict="wrong")
 def test_two_pools_of_forty_are_more_than_the_server_has(database):
     """The server of these tests has max_connections = 60."""
     seen = database.told("""
@@ -105,7 +105,7 @@ def test_two_pools_of_forty_are_more_than_the_server_has(database):
     assert seen["refused"] >= 20 and seen["all"] == 80
 
 
-@pytest.mark.claim("databases/bigger-pool-is-faster")
+@pytest.mark.claim("databases/bigger-pool-is-faster", verdict="wrong")
 def test_of_twenty_connections_that_want_one_row_nineteen_wait(database):
     seen = database.told("""
     await rows("INSERT INTO products VALUES ('tea', 900, 50)");
@@ -130,7 +130,7 @@ def test_of_twenty_connections_that_want_one_row_nineteen_wait(database):
     assert seen == {"working": 1, "left": 30}
 
 
-@pytest.mark.claim("databases/promise-all-is-parallel")
+@pytest.mark.claim("databases/promise-all-is-parallel", verdict="wrong")
 def test_a_thousand_queries_at_once_run_ten_at_a_time_and_everybody_else_is_last(
     database,
 ):
@@ -174,7 +174,7 @@ const pay = (query) => query("UPDATE accounts SET cents = 0 WHERE id = 'ann'");
 """
 
 
-@pytest.mark.claim("databases/begin-through-the-pool")
+@pytest.mark.claim("databases/begin-through-the-pool", verdict="wrong")
 def test_begin_and_rollback_of_a_pool_undo_nothing_once_somebody_else_is_there(database):
     seen = database.told(
         ROLLED_BACK
@@ -212,7 +212,7 @@ def test_begin_and_rollback_of_a_pool_undo_nothing_once_somebody_else_is_there(d
     assert seen == [100, 0, "committed", 100]
 
 
-@pytest.mark.claim("databases/begin-through-the-pool")
+@pytest.mark.claim("databases/begin-through-the-pool", verdict="wrong")
 def test_and_the_others_work_is_taken_back(database):
     seen = database.told(
         ROLLED_BACK
@@ -227,7 +227,7 @@ def test_and_the_others_work_is_taken_back(database):
     assert seen == 1
 
 
-@pytest.mark.claim("databases/idle-client-error")
+@pytest.mark.claim("databases/idle-client-error", verdict="right")
 @pytest.mark.parametrize("listens", [True, False])
 def test_an_idle_connection_that_is_lost_ends_a_process_in_which_nobody_listens(
     listens, database
@@ -254,7 +254,7 @@ def test_an_idle_connection_that_is_lost_ends_a_process_in_which_nobody_listens(
     assert (said in done.stderr) == (not listens)
 
 
-@pytest.mark.claim("databases/client-timeout-stops-the-query")
+@pytest.mark.claim("databases/client-timeout-stops-the-query", verdict="wrong")
 def test_query_timeout_leaves_the_query_running_and_statement_timeout_ends_it(database):
     seen = database.told("""
     const sleeping = `SELECT count(*)::int ${ours} AND query LIKE 'SELECT pg_sleep%'
@@ -276,7 +276,7 @@ def test_query_timeout_leaves_the_query_running_and_statement_timeout_ends_it(da
     }
 
 
-@pytest.mark.claim("databases/failed-query-keeps-its-connection")
+@pytest.mark.claim("databases/failed-query-keeps-its-connection", verdict="wrong")
 def test_a_query_that_fails_closes_the_connection_of_pgs_pool_and_not_of_ours(database):
     seen = database.told("""
     const [mine, theirs] = [createPool({ url, logger: quiet }), raw()];
@@ -302,7 +302,7 @@ def test_a_query_that_fails_closes_the_connection_of_pgs_pool_and_not_of_ours(da
     assert seen == {"ours": 1, "pg": [0, 0], "lent": 1, "fails": fails}
 
 
-@pytest.mark.claim("databases/busy-pool-kills-node")
+@pytest.mark.claim("databases/busy-pool-kills-node", verdict="wrong")
 def test_a_pool_that_is_busy_makes_all_wait_or_some_hear_503_and_kills_nobody(
     shop, database
 ):

@@ -52,7 +52,7 @@ const eagerly = async (include) => {
 """
 
 
-@pytest.mark.claim("databases/orm-avoids-n-plus-one")
+@pytest.mark.claim("databases/orm-avoids-n-plus-one", verdict="wrong")
 def test_an_orm_asks_once_more_for_each_customer_unless_it_is_told(database):
     seen = database.told(
         ORM
@@ -131,7 +131,7 @@ const drop = () => rows('DROP INDEX tried');
 )
 
 
-@pytest.mark.claim("databases/index-makes-it-fast")
+@pytest.mark.claim("databases/index-makes-it-fast", verdict="depends")
 def test_an_index_is_used_for_its_expression_its_first_column_and_few_rows(database):
     seen = database.told(
         PEOPLE
@@ -181,7 +181,7 @@ const ids = (page) => page.map(({ id }) => Number(id.slice(4)));
 """
 
 
-@pytest.mark.claim("databases/offset-pages-are-stable")
+@pytest.mark.claim("databases/offset-pages-are-stable", verdict="wrong")
 def test_pages_by_offset_repeat_and_skip_and_pages_by_key_do_not(database):
     seen = database.told(
         ORDERS
@@ -212,7 +212,7 @@ def test_pages_by_offset_repeat_and_skip_and_pages_by_key_do_not(database):
     assert deleted["naive"] == [10, 9, 8, 7, 6, 4, 3, 2, 1]  # 5 never
 
 
-@pytest.mark.claim("databases/offset-pages-are-stable")
+@pytest.mark.claim("databases/offset-pages-are-stable", verdict="wrong")
 def test_an_offset_reads_what_it_leaves_out(database):
     seen = database.told(
         PLAN
@@ -275,7 +275,7 @@ def test_a_page_by_key_keeps_microseconds_and_believes_no_cursor(database):
     assert odd == 400
 
 
-@pytest.mark.claim("databases/parameters-stop-injection")
+@pytest.mark.claim("databases/parameters-stop-injection", verdict="depends")
 def test_a_name_is_no_parameter_and_an_order_of_the_clients_tells_a_secret(database):
     seen = database.told(
         ORDERS
@@ -319,7 +319,7 @@ const one = async (pool) => (await pool.query(text)).rows[0];
 """
 
 
-@pytest.mark.claim("databases/numbers-come-as-numbers")
+@pytest.mark.claim("databases/numbers-come-as-numbers", verdict="wrong")
 def test_counts_and_amounts_come_as_text_and_days_as_moments(database):
     source = database.script(
         TYPES
@@ -348,7 +348,7 @@ def test_counts_and_amounts_come_as_text_and_days_as_moments(database):
     assert tokyo["local"] != york["local"]
 
 
-@pytest.mark.claim("databases/numbers-come-as-numbers")
+@pytest.mark.claim("databases/numbers-come-as-numbers", verdict="wrong")
 def test_our_types_give_exact_numbers_or_an_error_and_days_as_they_are(database):
     seen = database.told(
         TYPES
@@ -384,7 +384,7 @@ await db.end();
 """
 
 
-@pytest.mark.claim("databases/cursor-bounds-memory")
+@pytest.mark.claim("databases/cursor-bounds-memory", verdict="right")
 @pytest.mark.parametrize(
     ("how", "count", "ends"),
     [("at once", 1_000, 0), ("at once", 150_000, -6), ("by cursor", 150_000, 0)],
@@ -405,7 +405,7 @@ def test_in_a_heap_of_64_mb_a_large_result_is_read_by_cursor_or_not_at_all(
         assert "heap out of memory" in done.stderr
 
 
-@pytest.mark.claim("databases/cursor-bounds-memory")
+@pytest.mark.claim("databases/cursor-bounds-memory", verdict="right")
 def test_an_export_ends_when_its_client_goes_or_reads_nothing(shop, database):
     database.sql("""INSERT INTO orders (id, customer, items, total)
       SELECT 'ord_' || n, 'ann', '[]', 1 FROM generate_series(1, 200000) AS n""")

@@ -28,7 +28,7 @@ def behind(bounced) -> str:
     return f"const [one, two] = ['{bounced.one}', '{bounced.two}'];\n"
 
 
-@pytest.mark.claim("databases/pgbouncer-is-invisible")
+@pytest.mark.claim("databases/pgbouncer-is-invisible", verdict="wrong")
 def test_what_a_session_has_is_everybodys_behind_transaction_pooling(bounced):
     seen = bounced.told(
         behind(bounced)
@@ -61,7 +61,7 @@ def test_what_a_session_has_is_everybodys_behind_transaction_pooling(bounced):
     assert seen["behind"]["heard"] == 0
 
 
-@pytest.mark.claim("databases/pgbouncer-is-invisible")
+@pytest.mark.claim("databases/pgbouncer-is-invisible", verdict="wrong")
 def test_what_a_transaction_has_is_its_own_behind_transaction_pooling(bounced):
     seen = bounced.told(
         behind(bounced)
@@ -86,7 +86,7 @@ def test_what_a_transaction_has_is_its_own_behind_transaction_pooling(bounced):
     }  # fmt: skip
 
 
-@pytest.mark.claim("databases/pgbouncer-is-invisible")
+@pytest.mark.claim("databases/pgbouncer-is-invisible", verdict="wrong")
 def test_a_pools_limits_are_refused_or_ignored_by_pgbouncer(bounced):
     seen = bounced.told(
         behind(bounced)
@@ -112,7 +112,7 @@ def test_a_pools_limits_are_refused_or_ignored_by_pgbouncer(bounced):
     assert (seen["local"], seen["gone"]) == ("57014", "0")
 
 
-@pytest.mark.claim("databases/replicas-are-up-to-date")
+@pytest.mark.claim("databases/replicas-are-up-to-date", verdict="wrong")
 def test_a_replica_gives_the_past_and_a_place_in_the_log_says_how_long(server, database):
     with services.replica(server) as replica:
         at = replica.url.rpartition("/")[0] + f"/{database.name}"
@@ -173,7 +173,7 @@ const count = async (who, tenant) => {
 """
 
 
-@pytest.mark.claim("databases/row-security-stops-the-owner")
+@pytest.mark.claim("databases/row-security-stops-the-owner", verdict="wrong")
 def test_the_owner_passes_row_security_until_it_is_forced_and_a_superuser_always(
     database,
 ):
@@ -199,7 +199,7 @@ def test_the_owner_passes_row_security_until_it_is_forced_and_a_superuser_always
     }
 
 
-@pytest.mark.claim("databases/row-security-stops-the-owner")
+@pytest.mark.claim("databases/row-security-stops-the-owner", verdict="wrong")
 def test_a_session_remembers_the_tenant_for_the_next_request_and_a_transaction_does_not(
     database,
 ):
@@ -238,7 +238,7 @@ def test_a_session_remembers_the_tenant_for_the_next_request_and_a_transaction_d
     }  # fmt: skip
 
 
-@pytest.mark.claim("databases/row-security-stops-the-owner")
+@pytest.mark.claim("databases/row-security-stops-the-owner", verdict="wrong")
 def test_two_tenants_at_once_on_one_pool_never_see_each_other(database):
     seen = database.told(
         TENANTS

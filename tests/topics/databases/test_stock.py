@@ -18,7 +18,7 @@ say({{ sold: ended.filter((one) => one === 'ok').length, left, retries,
 """
 
 
-@pytest.mark.claim("databases/transaction-prevents-lost-updates")
+@pytest.mark.claim("databases/transaction-prevents-lost-updates", verdict="wrong")
 def test_a_hundred_that_read_and_then_write_sell_more_than_there_is(database):
     seen = database.told(SOLD.format(module="stock.naive.mjs", how=""))
     assert seen["sold"] > 50
@@ -29,10 +29,15 @@ def test_a_hundred_that_read_and_then_write_sell_more_than_there_is(database):
     [
         pytest.param(
             "conditional",
-            marks=pytest.mark.claim("databases/conditional-update-is-enough"),
+            marks=pytest.mark.claim(
+                "databases/conditional-update-is-enough", verdict="right"
+            ),
         ),
         pytest.param(
-            "locked", marks=pytest.mark.claim("databases/for-update-prevents-overselling")
+            "locked",
+            marks=pytest.mark.claim(
+                "databases/for-update-prevents-overselling", verdict="right"
+            ),
         ),
         "versioned",
         "serializable",
@@ -55,7 +60,7 @@ const both = async (text, values) => [await outcome(a.query(text, values).then((
 """
 
 
-@pytest.mark.claim("databases/transaction-prevents-lost-updates")
+@pytest.mark.claim("databases/transaction-prevents-lost-updates", verdict="wrong")
 def test_two_transactions_that_read_fifty_both_write_forty_nine(database):
     seen = database.told(
         TWO
@@ -79,7 +84,7 @@ def test_two_transactions_that_read_fifty_both_write_forty_nine(database):
     assert seen == [["ok", "ok", 49], ["ok", "40001", 49], ["ok", "40001", 49]]
 
 
-@pytest.mark.claim("databases/conditional-update-is-enough")
+@pytest.mark.claim("databases/conditional-update-is-enough", verdict="right")
 def test_a_conditional_update_that_waited_looks_at_the_row_again(database):
     seen = database.told(
         TWO
@@ -99,7 +104,7 @@ def test_a_conditional_update_that_waited_looks_at_the_row_again(database):
     assert seen == [1, 0, 0]
 
 
-@pytest.mark.claim("databases/for-update-prevents-overselling")
+@pytest.mark.claim("databases/for-update-prevents-overselling", verdict="right")
 def test_who_selects_for_update_second_reads_what_the_first_one_wrote(database):
     seen = database.told(
         TWO
@@ -143,7 +148,7 @@ const leave = async (isolation) => {
 """
 
 
-@pytest.mark.claim("databases/repeatable-read-prevents-write-skew")
+@pytest.mark.claim("databases/repeatable-read-prevents-write-skew", verdict="wrong")
 def test_two_doctors_leave_at_once_unless_it_is_serializable(database):
     seen = database.told(
         SKEW
@@ -157,7 +162,7 @@ def test_two_doctors_leave_at_once_unless_it_is_serializable(database):
     ]
 
 
-@pytest.mark.claim("databases/serializable-without-retry")
+@pytest.mark.claim("databases/serializable-without-retry", verdict="wrong")
 def test_serializable_refuses_who_comes_second_although_there_is_enough(database):
     seen = database.told("""
     await rows("INSERT INTO products VALUES ('tea', 900, 50)");
@@ -178,7 +183,7 @@ def test_serializable_refuses_who_comes_second_although_there_is_enough(database
     assert seen == [[["40001", "ok"], 0, 49], [["ok", "ok"], 1, 47]]
 
 
-@pytest.mark.claim("databases/serializable-without-retry")
+@pytest.mark.claim("databases/serializable-without-retry", verdict="wrong")
 def test_a_statement_alone_cannot_be_repeated_in_a_transaction_that_failed(database):
     seen = database.told(
         TWO
@@ -203,7 +208,7 @@ const sum = () => value('SELECT sum(cents)::int FROM accounts');
 """
 
 
-@pytest.mark.claim("databases/locks-in-one-order")
+@pytest.mark.claim("databases/locks-in-one-order", verdict="right")
 def test_two_transfers_against_each_other_deadlock_by_the_order_of_arguments(database):
     seen = database.told(
         ACCOUNTS
@@ -221,7 +226,7 @@ def test_two_transfers_against_each_other_deadlock_by_the_order_of_arguments(dat
     assert seen == [["40P01", "ok"], 2000]
 
 
-@pytest.mark.claim("databases/locks-in-one-order")
+@pytest.mark.claim("databases/locks-in-one-order", verdict="right")
 def test_two_hundred_transfers_in_one_order_of_locks_never_deadlock(database):
     seen = database.told(
         ACCOUNTS
@@ -245,7 +250,7 @@ def test_two_hundred_transfers_in_one_order_of_locks_never_deadlock(database):
     assert seen == [1, "ok", 0, 2000, [422, 409, 404, 422]]
 
 
-@pytest.mark.claim("databases/look-before-you-insert")
+@pytest.mark.claim("databases/look-before-you-insert", verdict="wrong")
 def test_two_that_look_first_both_insert_and_a_unique_index_lets_one_in(database):
     seen = database.told("""
     import { statusOf } from './databases/errors.mjs';

@@ -18,7 +18,7 @@ def test_check_then_act_across_an_await_sells_one_item_three_times():
     ]
 
 
-@pytest.mark.claim("event-loop/promise-all-limits")
+@pytest.mark.claim("event-loop/promise-all-limits", verdict="wrong")
 def test_promise_all_has_everything_in_flight_at_once_and_map_bounded_only_its_limit():
     peaks = """
     import { setTimeout as sleep } from 'node:timers/promises';
@@ -110,7 +110,7 @@ def test_a_bounded_map_leaves_nothing_on_a_signal_that_lives_longer():
     assert node.evaluate(source).stdout == "1 0\n"
 
 
-@pytest.mark.claim("event-loop/write-waits")
+@pytest.mark.claim("event-loop/write-waits", verdict="wrong")
 def test_a_writer_that_ignores_false_fills_memory_and_pipeline_does_not():
     naive = node.lines("event-loop/backpressure.naive.mjs")
     assert naive[-1] == "waiting in memory: 64000 KiB"
@@ -119,7 +119,7 @@ def test_a_writer_that_ignores_false_fills_memory_and_pipeline_does_not():
     )
 
 
-@pytest.mark.claim("event-loop/context-follows-await")
+@pytest.mark.claim("event-loop/context-follows-await", verdict="right")
 def test_a_request_keeps_its_context_across_awaits():
     lines = node.lines("event-loop/context.mjs")
     assert lines[2:] == [

@@ -29,7 +29,7 @@ def limited(tmp_path, work: str, code: int | None):
     return node.run(program, flags=("--max-old-space-size=64",), code=code, timeout=60)
 
 
-@pytest.mark.claim("event-loop/heap-limit-bounds-memory")
+@pytest.mark.claim("event-loop/heap-limit-bounds-memory", verdict="wrong")
 def test_buffers_are_outside_the_heap_and_its_limit(tmp_path):
     done = limited(tmp_path, "Buffer.alloc(1024 * 1024, 1)", code=0)
     used = json.loads(done.stdout)
@@ -39,7 +39,7 @@ def test_buffers_are_outside_the_heap_and_its_limit(tmp_path):
     assert used["heapUsed"] < 64 * MB
 
 
-@pytest.mark.claim("event-loop/heap-limit-bounds-memory")
+@pytest.mark.claim("event-loop/heap-limit-bounds-memory", verdict="wrong")
 def test_objects_are_in_the_heap_and_its_limit_ends_the_process(tmp_path):
     objects = "Array.from({ length: 16384 }, (_, n) => ({ n, i }))"
     done = limited(tmp_path, objects, code=None)
@@ -68,7 +68,7 @@ console.log(JSON.stringify([collections, paused, alive.length]));
 """
 
 
-@pytest.mark.claim("event-loop/leak-costs-only-memory")
+@pytest.mark.claim("event-loop/leak-costs-only-memory", verdict="wrong")
 def test_the_same_garbage_costs_more_and_longer_pauses_when_much_is_alive(tmp_path):
     found = []
     for size in (1, 400_000):
@@ -91,7 +91,7 @@ def accepted(pid: int) -> int:
     return sum(one.status == psutil.CONN_ESTABLISHED for one in found)
 
 
-@pytest.mark.claim("event-loop/thousands-of-connections")
+@pytest.mark.claim("event-loop/thousands-of-connections", verdict="right")
 def test_thousands_of_idle_connections_need_no_thread():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
@@ -121,7 +121,7 @@ const sink = () => new Writable({ write(chunk, _, done) { done(); } });
 """
 
 
-@pytest.mark.claim("event-loop/pipe-cleans-up")
+@pytest.mark.claim("event-loop/pipe-cleans-up", verdict="wrong")
 @pytest.mark.parametrize("how", ["pipe", "pipeline"])
 def test_pipe_leaves_the_other_end_open_and_pipeline_destroys_both(how):
     tied = "from.pipe(to)" if how == "pipe" else "pipeline(from, to).catch(() => {})"
@@ -141,7 +141,7 @@ def test_pipe_leaves_the_other_end_open_and_pipeline_destroys_both(how):
     assert node.printed(STREAMS + source) == expected
 
 
-@pytest.mark.claim("event-loop/pipe-cleans-up")
+@pytest.mark.claim("event-loop/pipe-cleans-up", verdict="wrong")
 def test_an_error_does_not_travel_along_a_pipe():
     source = """
     const [from, to] = [source(), sink()];

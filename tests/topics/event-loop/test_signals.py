@@ -23,14 +23,14 @@ console.log(JSON.stringify({ cpu: (user + system) / 1000, active, utilization,
 """
 
 
-@pytest.mark.claim("event-loop/low-cpu-means-idle-loop")
+@pytest.mark.claim("event-loop/low-cpu-means-idle-loop", verdict="wrong")
 def test_a_loop_that_waits_for_a_program_is_fully_used_and_needs_no_cpu():
     seen = json.loads(node.printed(IN_A_CALLBACK % "execSync('sleep 1');"))
     assert seen["utilization"] > 0.9 and seen["active"] > 900
     assert seen["cpu"] < seen["active"] / 4
 
 
-@pytest.mark.claim("event-loop/low-cpu-means-idle-loop")
+@pytest.mark.claim("event-loop/low-cpu-means-idle-loop", verdict="wrong")
 def test_hashing_on_the_pool_needs_cpu_while_the_loop_is_idle():
     # few callbacks and much work: each may be interrupted, and then it counts as active
     one = "hash('x', 'y', 4e6, 64, 'sha512')"
@@ -39,7 +39,7 @@ def test_hashing_on_the_pool_needs_cpu_while_the_loop_is_idle():
     assert seen["cpu"] > 5 * seen["active"]
 
 
-@pytest.mark.claim("event-loop/low-cpu-means-idle-loop")
+@pytest.mark.claim("event-loop/low-cpu-means-idle-loop", verdict="wrong")
 def test_utilisation_is_a_threads_own():
     source = """
     import { once } from 'node:events';
@@ -68,7 +68,7 @@ def test_utilisation_is_a_threads_own():
     assert worker > 450 and worker > 5 * main
 
 
-@pytest.mark.claim("event-loop/pool-is-per-worker")
+@pytest.mark.claim("event-loop/pool-is-per-worker", verdict="wrong")
 def test_a_worker_waits_for_the_same_pool_as_the_main_thread():
     source = """
     import { once } from 'node:events';

@@ -12,7 +12,7 @@ from .shared import (
 )
 
 
-@pytest.mark.claim("hardening/samesite-stops-clickjacking")
+@pytest.mark.claim("hardening/samesite-stops-clickjacking", verdict="depends")
 @TWINS
 def test_in_chromium_a_sibling_hosts_page_frames_the_naive_app_and_a_click_cancels(
     site, snippet
@@ -38,7 +38,7 @@ def test_in_chromium_a_sibling_hosts_page_frames_the_naive_app_and_a_click_cance
         assert ("cancelled" in order(page, host)) is naive
 
 
-@pytest.mark.claim("hardening/csrf-needs-a-token")
+@pytest.mark.claim("hardening/csrf-needs-a-token", verdict="depends")
 @TWINS
 def test_in_chromium_another_pages_form_cancels_an_order_of_the_naive_app(site, snippet):
     naive = "naive" in snippet
@@ -141,7 +141,7 @@ export function createApp() {{
 """
 
 
-@pytest.mark.claim("hardening/origin-check-with-helmet")
+@pytest.mark.claim("hardening/origin-check-with-helmet", verdict="depends")
 def test_in_chromium_helmets_referrer_policy_makes_our_own_forms_origin_null(
     named_hosts, tmp_path
 ):

@@ -39,7 +39,7 @@ def login_behind_a_proxy(server) -> tuple[int, list[str]]:
         return answer.status_code, cookies[0].split("; ") if cookies else []
 
 
-@pytest.mark.claim("hardening/cookie-sample-sets-its-flags")
+@pytest.mark.claim("hardening/cookie-sample-sets-its-flags", verdict="wrong")
 def test_the_samples_flags_are_ignored_all_of_them(tmp_path):
     path = tmp_path / "session.mjs"
     with serve_session(path, node.uri("hardening/session.naive.mjs"), "false") as server:
@@ -55,7 +55,7 @@ def test_the_samples_flags_are_ignored_all_of_them(tmp_path):
         assert login_behind_a_proxy(server)[1][1:] == ["path=/", "secure", "httponly"]
 
 
-@pytest.mark.claim("hardening/secure-cookie-behind-a-proxy")
+@pytest.mark.claim("hardening/secure-cookie-behind-a-proxy", verdict="wrong")
 def test_without_trust_proxy_a_secure_cookie_is_dropped_and_nothing_says_so(tmp_path):
     right = tmp_path / "right.mjs"
     right.write_text(f"""

@@ -144,7 +144,7 @@ COSTS = {
 
 
 @pytest.mark.timing
-@pytest.mark.claim("hardening/slow-hash-is-free")
+@pytest.mark.claim("hardening/slow-hash-is-free", verdict="wrong")
 def test_what_a_hash_costs_in_time_of_the_processor():
     """CPU time, so that a busy neighbour counts little; rounds are interleaved."""
     ways = ", ".join(f"{json.dumps(name)}: {way}" for name, way in COSTS.items())
@@ -273,7 +273,7 @@ server.close();
 
 
 @pytest.mark.timing
-@pytest.mark.claim("hardening/equals-leaks")
+@pytest.mark.claim("hardening/equals-leaks", verdict="depends")
 def test_whether_the_time_of_a_comparison_is_seen_over_loopback():
     """An honest look: recorded, not asserted but for the noise being larger than the
     effect in the process itself."""

@@ -86,7 +86,7 @@ def leaks(app, folder: Path, canary: str, snippet: str, env, flags) -> dict[str,
 
 
 @pytest.mark.records
-@pytest.mark.claim("hardening/environment-is-safe")
+@pytest.mark.claim("hardening/environment-is-safe", verdict="wrong")
 def test_where_a_planted_secret_turns_up(app, tmp_path):
     # the program text must not contain it, or it would be found everywhere
     canary = base64.b32encode(os.urandom(25)).decode()
@@ -126,7 +126,7 @@ def test_where_a_planted_secret_turns_up(app, tmp_path):
     )  # fmt: skip
 
 
-@pytest.mark.claim("hardening/environment-is-safe")
+@pytest.mark.claim("hardening/environment-is-safe", verdict="wrong")
 def test_a_variable_of_env_file_that_was_deleted_is_still_in_a_heap_snapshot(tmp_path):
     """Not so one that the environment or `process.loadEnvFile()` has brought."""
     canary = base64.b32encode(os.urandom(25)).decode()

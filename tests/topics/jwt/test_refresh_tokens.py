@@ -149,7 +149,7 @@ def test_who_is_asking_is_said_by_a_bearer_or_a_cookie_and_with_the_session():
     assert seen.splitlines() == [ann, ann, ann, "null", "null", "null"] * 2
 
 
-@pytest.mark.claim("jwt/rotation-is-enough")
+@pytest.mark.claim("jwt/rotation-is-enough", verdict="wrong")
 def test_a_stolen_refresh_token_is_the_thiefs_for_good_or_ends_the_session():
     thief_first = """
     import { randomBytes } from 'node:crypto';
@@ -272,7 +272,7 @@ def test_sessions_in_memory_are_no_more_than_it_was_told():
     ]  # fmt: skip
 
 
-@pytest.mark.claim("jwt/tabs-trip-detection")
+@pytest.mark.claim("jwt/tabs-trip-detection", verdict="depends")
 def test_twenty_tabs_that_refresh_at_once_all_go_on(redis_server):
     race = f"""
     import {{ Redis }} from 'ioredis';

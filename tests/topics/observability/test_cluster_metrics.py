@@ -53,7 +53,7 @@ def scrapes(url: str, count: int) -> list[float]:
     return [requests_of(httpx.get(url).text) for _ in range(count)]
 
 
-@pytest.mark.claim("observability/each-worker-is-enough")
+@pytest.mark.claim("observability/each-worker-is-enough", verdict="wrong")
 def test_each_workers_own_counter_goes_backwards_and_the_sum_of_all_does_not():
     with node.serve(f"{TOPIC}/crew.naive.mjs", "2") as server:
         with server.client() as kept:  # one connection, so one worker
@@ -74,7 +74,7 @@ def test_each_workers_own_counter_goes_backwards_and_the_sum_of_all_does_not():
         assert {one["worker"]: value for one, value in counts} == {"1": 15, "2": 15}
 
 
-@pytest.mark.claim("observability/sum-of-workers-only-grows")
+@pytest.mark.claim("observability/sum-of-workers-only-grows", verdict="wrong")
 def test_the_sum_of_workers_falls_when_one_dies_and_its_series_alone_does_not(tmp_path):
     with crew() as server, load.client(server.url) as c:
         for _ in range(20):
@@ -196,7 +196,7 @@ def test_a_crew_that_is_told_twice_to_end_finishes_what_it_has_begun():
         process.until(lambda: not server.alive())
 
 
-@pytest.mark.claim("observability/average-of-p99s")
+@pytest.mark.claim("observability/average-of-p99s", verdict="wrong")
 def test_prom_client_averages_the_p99_of_workers():
     seen = lines_of(
         """
@@ -216,7 +216,7 @@ def test_prom_client_averages_the_p99_of_workers():
     assert seen == ["nodejs_eventloop_lag_p99_seconds 0.505"]
 
 
-@pytest.mark.claim("observability/average-of-p99s")
+@pytest.mark.claim("observability/average-of-p99s", verdict="wrong")
 def test_prom_client_adds_up_what_is_not_told_otherwise():
     seen = lines_of(
         """
@@ -232,7 +232,7 @@ def test_prom_client_adds_up_what_is_not_told_otherwise():
     assert seen == ["g 3"]
 
 
-@pytest.mark.claim("observability/average-of-p99s")
+@pytest.mark.claim("observability/average-of-p99s", verdict="wrong")
 def test_the_average_of_p99s_is_too_high_when_hardly_anybody_asks_the_slow_instance():
     [averaged, whole] = lines_of(
         """

@@ -14,7 +14,7 @@ from lab.run import node, process
 from .shared import HERE, PIPE, TOPIC, kept, lines_of
 
 
-@pytest.mark.claim("observability/same-thing")
+@pytest.mark.claim("observability/same-thing", verdict="wrong")
 @pytest.mark.parametrize("death", ["process.exit", "SIGKILL"])
 def test_at_exit_winston_keeps_a_line_in_its_file_and_pino_all(death, tmp_path):
     assert kept("pino sync", death, tmp_path) == 1000
@@ -22,14 +22,14 @@ def test_at_exit_winston_keeps_a_line_in_its_file_and_pino_all(death, tmp_path):
     assert kept("winston console", death, tmp_path) == 1000  # its output is a file
 
 
-@pytest.mark.claim("observability/pino-is-synchronous")
+@pytest.mark.claim("observability/pino-is-synchronous", verdict="wrong")
 def test_pino_as_it_comes_holds_lines_back_and_sync_has_to_be_asked_for(tmp_path):
     assert kept("pino as it comes", "process.exit", tmp_path) == 1000
     assert kept("pino as it comes", "SIGKILL", tmp_path) <= 1
     assert kept("pino sync", "SIGKILL", tmp_path) == 1000
 
 
-@pytest.mark.claim("observability/pino-is-synchronous")
+@pytest.mark.claim("observability/pino-is-synchronous", verdict="wrong")
 def test_pino_as_it_comes_keeps_lines_that_have_time_to_be_written(tmp_path):
     file = tmp_path / "log"
     done = node.evaluate(
@@ -51,7 +51,7 @@ def test_pino_as_it_comes_keeps_lines_that_have_time_to_be_written(tmp_path):
     assert file.read_text().count("\n") == 1000
 
 
-@pytest.mark.claim("observability/async-loses-nothing")
+@pytest.mark.claim("observability/async-loses-nothing", verdict="wrong")
 def test_what_is_still_in_memory_dies_with_a_signal_and_not_with_an_exit(tmp_path):
     for logger in ("pino async", "pino transport"):
         assert kept(logger, "process.exit", tmp_path) == 1000
@@ -82,7 +82,7 @@ def drained(read: int) -> bytes:
     return data
 
 
-@pytest.mark.claim("observability/console-log-is-synchronous")
+@pytest.mark.claim("observability/console-log-is-synchronous", verdict="depends")
 @pytest.mark.parametrize("logger", ["console.log", "winston console"])
 def test_to_a_pipe_console_log_keeps_what_the_pipe_takes_and_to_a_file_all(
     logger, tmp_path
@@ -115,7 +115,7 @@ server.listen(0, '127.0.0.1', () =>
 """
 
 
-@pytest.mark.claim("observability/console-log-is-synchronous")
+@pytest.mark.claim("observability/console-log-is-synchronous", verdict="depends")
 @pytest.mark.parametrize(
     ("logger", "answered"), [("pino sync", False), ("console.log", True)]
 )
@@ -173,7 +173,7 @@ def test_pino_is_flushed_by_an_exit_that_is_asked_for(tmp_path):
     assert len(lines) == 1001 and lines[-1]["msg"] == "stopped"
 
 
-@pytest.mark.claim("observability/flush-calls-back-when-written")
+@pytest.mark.claim("observability/flush-calls-back-when-written", verdict="wrong")
 def test_pinos_flush_calls_back_before_the_lines_are_written(tmp_path):
     file = tmp_path / "log"
     done = node.evaluate(

@@ -21,7 +21,7 @@ const bank = await played((req, res) => {
 )
 
 
-@pytest.mark.claim("resilience/race-is-a-timeout")
+@pytest.mark.claim("resilience/race-is-a-timeout", verdict="wrong")
 def test_three_tries_that_lose_a_race_charge_three_times_and_a_key_once():
     source = (
         CHARGED
@@ -44,7 +44,7 @@ def test_three_tries_that_lose_a_race_charge_three_times_and_a_key_once():
     assert told(source) == {"raced": 3, "keyed": 1, "requests": 6}
 
 
-@pytest.mark.claim("resilience/race-is-a-timeout")
+@pytest.mark.claim("resilience/race-is-a-timeout", verdict="wrong")
 def test_what_loses_a_race_keeps_its_connection_and_what_is_aborted_gives_it_back():
     source = (
         DEPENDENCY
@@ -70,7 +70,7 @@ def test_what_loses_a_race_keeps_its_connection_and_what_is_aborted_gives_it_bac
     assert told(source) == {"raced": 1, "aborted": 0}
 
 
-@pytest.mark.claim("resilience/abort-stops-the-other-side")
+@pytest.mark.claim("resilience/abort-stops-the-other-side", verdict="wrong")
 @pytest.mark.parametrize(("looks", "done"), [("false", 3), ("true", 1)])
 def test_the_other_side_works_on_after_an_abort_unless_it_looks(looks, done):
     source = (
@@ -99,7 +99,7 @@ def test_the_other_side_works_on_after_an_abort_unless_it_looks(looks, done):
     assert told(source) == done
 
 
-@pytest.mark.claim("resilience/timeout-signal-lets-go")
+@pytest.mark.claim("resilience/timeout-signal-lets-go", verdict="right")
 def test_a_timeout_signal_does_not_hold_the_process_and_a_timer_does():
     signal_only = "AbortSignal.timeout(60_000).onabort = () => {}; console.log('end');"
     assert node.evaluate(signal_only, timeout=20).stdout == "end\n"

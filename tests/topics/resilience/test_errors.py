@@ -113,7 +113,7 @@ def test_the_hardened_handler_closes_an_answer_that_cannot_be_finished(app):
 # --- what Express does by itself ------------------------------------------------------
 
 
-@pytest.mark.claim("resilience/rejected-handler-is-swallowed")
+@pytest.mark.claim("resilience/rejected-handler-is-swallowed", verdict="wrong")
 @pytest.mark.parametrize(
     ("express", "policy", "outcome"),
     [
@@ -180,7 +180,7 @@ export function createApp() {
 """
 
 
-@pytest.mark.claim("resilience/express-5-catches-everything")
+@pytest.mark.claim("resilience/express-5-catches-everything", verdict="wrong")
 @pytest.mark.parametrize("path", ["/timer", "/listener", "/error-event", "/floating"])
 def test_express_5_misses_what_is_thrown_after_the_handler_returned(app, path):
     with app(MISSED) as server, server.client() as client:
@@ -191,7 +191,7 @@ def test_express_5_misses_what_is_thrown_after_the_handler_returned(app, path):
         server._process.returncode = 0  # it ended as it should have
 
 
-@pytest.mark.claim("resilience/express-5-catches-everything")
+@pytest.mark.claim("resilience/express-5-catches-everything", verdict="wrong")
 @pytest.mark.parametrize("path", ["/throws", "/returned"])
 def test_express_5_catches_a_throw_and_a_promise_that_is_returned(app, path):
     with app(MISSED) as server, server.client() as client:
@@ -233,7 +233,7 @@ def test_a_readable_that_is_piped_and_fails_leaves_the_answer_open_and_pipeline_
 # --- what the language does -----------------------------------------------------------
 
 
-@pytest.mark.claim("resilience/throw-goes-to-the-error-event")
+@pytest.mark.claim("resilience/throw-goes-to-the-error-event", verdict="wrong")
 def test_a_throw_in_a_listener_goes_to_the_caller_of_emit_and_stops_the_rest():
     source = """
     import { EventEmitter } from 'node:events';
@@ -248,7 +248,7 @@ def test_a_throw_in_a_listener_goes_to_the_caller_of_emit_and_stops_the_rest():
     assert told(source) == ["caller: first"]
 
 
-@pytest.mark.claim("resilience/capture-rejections")
+@pytest.mark.claim("resilience/capture-rejections", verdict="right")
 @pytest.mark.parametrize("capture", ["true", "false"])
 def test_an_async_listener_is_an_error_event_with_capture_and_else_the_end(capture):
     source = f"""
@@ -262,7 +262,7 @@ def test_an_async_listener_is_an_error_event_with_capture_and_else_the_end(captu
     assert ("error event: async" in done.stdout) == (capture == "true")
 
 
-@pytest.mark.claim("resilience/return-await-in-try")
+@pytest.mark.claim("resilience/return-await-in-try", verdict="right")
 def test_a_promise_that_is_returned_from_a_try_is_not_caught_there():
     source = """
     const fails = async () => { throw new Error('x'); };
@@ -274,7 +274,7 @@ def test_a_promise_that_is_returned_from_a_try_is_not_caught_there():
     assert told(source) == ["escaped", "caught"]
 
 
-@pytest.mark.claim("resilience/promise-all-cancels")
+@pytest.mark.claim("resilience/promise-all-cancels", verdict="wrong")
 def test_promise_all_rejects_and_the_others_go_on_unless_a_signal_stops_them():
     source = """
     import { setTimeout as sleep } from 'node:timers/promises';
@@ -312,7 +312,7 @@ def test_for_each_waits_for_nobody_and_a_missing_await_escapes_its_try():
     ]  # fmt: skip
 
 
-@pytest.mark.claim("resilience/errors-are-empty-in-json")
+@pytest.mark.claim("resilience/errors-are-empty-in-json", verdict="right")
 def test_an_error_in_json_is_an_empty_object_with_only_its_own_fields():
     source = """
     const error = new Error('no money', { cause: new Error('bank is away') });
@@ -322,7 +322,7 @@ def test_an_error_in_json_is_an_empty_object_with_only_its_own_fields():
     assert told(source) == [{}, {"code": "E_GONE"}]
 
 
-@pytest.mark.claim("resilience/domains-miss-promises")
+@pytest.mark.claim("resilience/domains-miss-promises", verdict="wrong")
 def test_a_domain_catches_a_timer_and_a_rejection_and_gives_nothing_back():
     source = """
     import domain from 'node:domain';
@@ -368,7 +368,7 @@ def test_an_error_first_callback_that_throws_is_called_a_second_time_by_a_carele
 # --- the process ----------------------------------------------------------------------
 
 
-@pytest.mark.claim("resilience/uncaught-handler-keeps-it-up")
+@pytest.mark.claim("resilience/uncaught-handler-keeps-it-up", verdict="wrong")
 def test_a_service_that_resumes_is_up_and_answers_nothing_after_its_slots_are_gone(app):
     source = """
     process.on('uncaughtException', (error) => console.log(`caught ${error.message}`));
@@ -401,7 +401,7 @@ def test_a_service_that_resumes_is_up_and_answers_nothing_after_its_slots_are_go
             assert client.get("/livez").text == "ok" and server.alive()
 
 
-@pytest.mark.claim("resilience/pending-promise-leaks")
+@pytest.mark.claim("resilience/pending-promise-leaks", verdict="wrong")
 def test_a_pending_promise_that_nobody_reaches_is_collected_with_its_closure():
     source = """
     const gc = globalThis.gc;
@@ -418,7 +418,7 @@ def test_a_pending_promise_that_nobody_reaches_is_collected_with_its_closure():
     assert int(with_gc(source)) == 0
 
 
-@pytest.mark.claim("resilience/race-against-long-lived")
+@pytest.mark.claim("resilience/race-against-long-lived", verdict="right")
 def test_each_race_against_a_long_lived_promise_leaves_something_on_it():
     source = """
     const gc = globalThis.gc;

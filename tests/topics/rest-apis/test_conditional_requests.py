@@ -41,7 +41,7 @@ def test_of_two_writers_each_update_counts_with_if_match_and_half_are_lost_witho
         assert two_writers(users, url, 20, naive=False) == [41, 20]
 
 
-@pytest.mark.claim("rest-apis/etag-for-free")
+@pytest.mark.claim("rest-apis/etag-for-free", verdict="wrong")
 def test_the_etag_of_express_is_weak_and_if_match_must_not_match_it(api):
     with api() as users:
         order = placed(users.ann)
@@ -91,7 +91,7 @@ def answer_bytes(server: node.Server, path: str, tag: str = "") -> tuple[bytes, 
     return data, re.search(rb"\nETag: (\S+)", data)[1].decode()
 
 
-@pytest.mark.claim("rest-apis/not-modified-is-cheap")
+@pytest.mark.claim("rest-apis/not-modified-is-cheap", verdict="depends")
 def test_a_304_saves_nearly_all_of_a_page_and_about_half_of_one_order(api):
     with api() as users:
         for _ in range(50):

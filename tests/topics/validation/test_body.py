@@ -13,7 +13,7 @@ from .shared import BASE, TOPIC, served
 # --- the body -----------------------------------------------------------------------
 
 
-@pytest.mark.claim("validation/body-is-an-object")
+@pytest.mark.claim("validation/body-is-an-object", verdict="wrong")
 def test_a_text_body_is_undefined_and_the_naive_handler_answers_500(app):
     source = """
     import express from 'express';
@@ -239,7 +239,7 @@ def test_one_review_makes_every_visitor_an_admin_in_the_naive_app_only():
             assert (sent, c.get("/admin").status_code) == answers
 
 
-@pytest.mark.claim("validation/json-drops-proto")
+@pytest.mark.claim("validation/json-drops-proto", verdict="wrong")
 def test_proto_survives_json_and_a_careless_merge_sets_the_prototype():
     seen = node.evaluate(
         """

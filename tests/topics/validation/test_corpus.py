@@ -54,7 +54,7 @@ def test_nothing_of_the_corpus_reaches_a_sink_and_nobody_honest_is_lost(
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.claim("validation/schema-makes-safe")
+@pytest.mark.claim("validation/schema-makes-safe", verdict="wrong")
 def test_a_strict_schema_in_front_of_naive_sinks_keeps_out_what_is_no_review_only(
     tmp_path,
 ):

@@ -30,7 +30,7 @@ def sqlmap(url: str, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.claim("validation/parameters-stop-sql")
+@pytest.mark.claim("validation/parameters-stop-sql", verdict="right")
 def test_sqlmap_takes_what_was_validated_and_finds_nothing_behind_parameters(tmp_path):
     for snippet, found in (("search.naive.mjs", True), ("search.mjs", False)):
         with served(snippet) as server, server.client() as c:

@@ -252,7 +252,7 @@ def test_a_url_that_never_comes_is_asked_for_again():
     assert seen == "1 took more than 100 ms,took more than 100 ms\n"
 
 
-@pytest.mark.claim("websockets/reconnect-at-once")
+@pytest.mark.claim("websockets/reconnect-at-once", verdict="wrong")
 def test_a_crowd_without_jitter_comes_back_at_once_and_with_jitter_over_the_spread():
     """By what each client decides to wait, which no busy machine changes; when they
     came is the notebook's."""

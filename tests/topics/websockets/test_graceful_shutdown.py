@@ -20,7 +20,7 @@ from .shared import (
 )
 
 
-@pytest.mark.claim("websockets/server-close")
+@pytest.mark.claim("websockets/server-close", verdict="wrong")
 def test_server_close_waits_for_sockets_and_leave_ends_them(module):
     waits = """
     import { once } from 'node:events';

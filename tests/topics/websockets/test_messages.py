@@ -27,7 +27,7 @@ from .shared import (
 # --- messages -----------------------------------------------------------------------
 
 
-@pytest.mark.claim("websockets/echo-works")
+@pytest.mark.claim("websockets/echo-works", verdict="wrong")
 def test_binary_comes_back_as_text_and_a_message_is_a_buffer():
     sent = b"\x00\xff\x80"
     with node.serve(f"{TOPIC}/echo.naive.mjs") as server, client(server.url) as peer:
@@ -58,7 +58,7 @@ def test_binary_comes_back_as_text_and_a_message_is_a_buffer():
     assert seen.splitlines() == ["true false false", "true false true"]
 
 
-@pytest.mark.claim("websockets/messages-are-small")
+@pytest.mark.claim("websockets/messages-are-small", verdict="wrong")
 def test_what_is_above_the_limit_ends_its_own_connection():
     with node.serve(f"{TOPIC}/echo.mjs") as server:
         with client(server.url) as other, client(server.url) as peer:
@@ -84,7 +84,7 @@ const stop = () => wss.clients.forEach((socket) => socket.terminate());
 """
 
 
-@pytest.mark.claim("websockets/max-payload-protects")
+@pytest.mark.claim("websockets/max-payload-protects", verdict="wrong")
 @pytest.mark.parametrize(
     ("sent", "error"),
     [("x" * 70_000, "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"), ("hello", "SyntaxError")],
@@ -130,7 +130,7 @@ def test_a_handler_that_fails_ends_its_own_connection_and_is_logged(module, whic
         assert other.recv(20) == ("hello ann" if which == "onMessage" else "hello")
 
 
-@pytest.mark.claim("websockets/max-payload-protects")
+@pytest.mark.claim("websockets/max-payload-protects", verdict="wrong")
 def test_a_message_that_is_no_json_ends_its_own_connection_only(module):
     path = module(
         attached("onMessage: (socket, data) => socket.send(`${JSON.parse(data).n}`)")
@@ -164,7 +164,7 @@ def test_orders_that_cannot_be_read_end_one_socket_and_no_process(module):
         assert "database away" in server.output()
 
 
-@pytest.mark.claim("websockets/compression-is-free")
+@pytest.mark.claim("websockets/compression-is-free", verdict="wrong")
 def test_a_message_that_grows_above_the_limit_when_inflated_is_refused():
     with node.serve(f"{TOPIC}/deflate.mjs", env={"DEFLATE": "on"}) as server:
         with client(server.url, compression="deflate") as peer:
@@ -233,7 +233,7 @@ def test_a_client_within_its_rate_is_never_ended(module):
 # --- slow consumers -----------------------------------------------------------------
 
 
-@pytest.mark.claim("websockets/send-is-delivery")
+@pytest.mark.claim("websockets/send-is-delivery", verdict="wrong")
 def test_a_client_that_does_not_read_fills_the_naive_servers_memory():
     naive, hardened = map(json.loads, node.lines("websockets/slow.mjs"))
     most = {
@@ -246,7 +246,7 @@ def test_a_client_that_does_not_read_fills_the_naive_servers_memory():
     assert hardened["received"] > 500  # the other one had its prices
 
 
-@pytest.mark.claim("websockets/send-is-delivery")
+@pytest.mark.claim("websockets/send-is-delivery", verdict="wrong")
 def test_what_waits_for_a_client_is_memory_when_each_message_is_its_own():
     """What is queued cannot be collected. (The client is a process of its own.)"""
     seen = node.evaluate(
@@ -337,7 +337,7 @@ def test_send_ends_a_client_that_lags_too_far(module):
 # --- before and between messages ----------------------------------------------------
 
 
-@pytest.mark.claim("websockets/authenticate-first-thing")
+@pytest.mark.claim("websockets/authenticate-first-thing", verdict="depends")
 def test_what_a_client_sends_while_its_token_is_checked_is_lost(module):
     """The usual place for the check is the connection handler."""
     late = module(
@@ -401,7 +401,7 @@ LISTENS = {
 }
 
 
-@pytest.mark.claim("websockets/authenticate-first-thing")
+@pytest.mark.claim("websockets/authenticate-first-thing", verdict="depends")
 @pytest.mark.parametrize("when", LISTENS)
 def test_what_a_client_sends_is_not_lost_by_who_listens_in_time(module, when):
     path = module(

@@ -11,7 +11,7 @@ from lab.run import node
 from .shared import TOPIC, client, ended, refused
 
 
-@pytest.mark.claim("websockets/stays-open")
+@pytest.mark.claim("websockets/stays-open", verdict="wrong")
 def test_a_proxy_cuts_a_quiet_socket_and_a_heartbeat_keeps_it(nginx_proxy, module):
     quiet = {"naive": f"{TOPIC}/presence.naive.mjs", "beating": f"{TOPIC}/presence.mjs"}
     took = {}
@@ -39,7 +39,7 @@ def test_without_the_upgrade_headers_a_proxy_refuses(nginx_proxy):
             assert peer.recv(20) == "hello"
 
 
-@pytest.mark.claim("websockets/sticky-sessions")
+@pytest.mark.claim("websockets/sticky-sessions", verdict="wrong")
 def test_sockets_need_no_sticky_sessions(nginx_proxy):
     with (
         node.serve(f"{TOPIC}/echo.mjs") as one,
