@@ -67,11 +67,13 @@ def test_what_fails_or_goes_gives_its_connection_back(database):
     const begun = ({ query }) => query('BEGIN').then(boom);
     const gone = AbortSignal.abort(new Error('gone before'));
     const goes = new AbortController();
-    const said = [
-      await outcome(one.use(boom)),
-      await outcome(one.use(begun)),
+    const pid = async () => (await one.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+    const said = [await outcome(one.use(boom)), await outcome(one.use(begun))];
+    // nobody gets a connection with somebody's transaction
+    await until(`SELECT count(*) = 0 ${ours} AND state = 'idle in transaction'`);
+    said.push(
       await outcome(one.query('SELECT 1', [], { signal: gone })),
-    ];
+    );
     const sleeps = outcome(one.query('SELECT pg_sleep(30)', [], goes));
     const waits = outcome(one.query('SELECT 1', [], goes));
     await until(`SELECT count(*) = 1 ${ours} AND query LIKE '%sleep%'`);
@@ -81,15 +83,16 @@ def test_what_fails_or_goes_gives_its_connection_back(database):
     await one.use(async (lent) => { kept = lent; });
     said.push(await outcome(kept.query('SELECT 1')));
     // what nobody waited for is not left to the next one
+    const before = await pid();
     await one.use(async ({ query }) => { query('SELECT pg_sleep(30)').catch(() => {}); });
-    said.push((await one.query('SELECT 1 AS one')).rows[0].one, one.now());
+    said.push(before === (await pid()), one.now());
     await one.end();
     say(said);
     """)
     assert seen == [
         *["boom", "boom", "gone before", "gone", "gone"],
         "too late: the connection was given back",
-        *[1, {"open": 1, "idle": 1, "waiting": 0}],
+        *[False, {"open": 1, "idle": 1, "waiting": 0}],
     ]
 
 
