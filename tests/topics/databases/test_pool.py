@@ -280,7 +280,7 @@ NOBODY = """Object.assign(new pg.Pool({{ connectionString: '{url}' }}).on('error
 }})"""
 
 
-@pytest.mark.claim("databases/idle-client-error")
+@pytest.mark.claim("databases/idle-client-error", verdict="right")
 @pytest.mark.parametrize("listens", [True, False])
 def test_so_does_one_that_is_lost_while_somebody_has_it_and_asks_nothing(
     listens, database
@@ -292,7 +292,7 @@ def test_so_does_one_that_is_lost_while_somebody_has_it_and_asks_nothing(
     assert done.stdout == ("57P01\n1\n" if listens else "")
 
 
-@pytest.mark.claim("databases/client-timeout-stops-the-query")
+@pytest.mark.claim("databases/client-timeout-stops-the-query", verdict="wrong")
 def test_query_timeout_leaves_the_query_running_and_statement_timeout_ends_it(database):
     seen = database.told("""
     const sleeping = `SELECT count(*)::int ${ours} AND query LIKE 'SELECT pg_sleep%'

@@ -317,7 +317,7 @@ def test_a_quantity_is_a_whole_number_and_a_way_is_known(database):
     assert seen == [422] * 6 + ["TypeError"]
 
 
-@pytest.mark.claim("databases/locks-in-one-order")
+@pytest.mark.claim("databases/locks-in-one-order", verdict="right")
 def test_a_transfer_locks_the_lower_id_first_whatever_lies_first_in_the_table(database):
     seen = database.told("""
     import { createTransfer } from './databases/transfer.mjs';
