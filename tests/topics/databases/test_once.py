@@ -323,3 +323,22 @@ def test_an_event_that_cannot_be_published_stays_and_holds_back_the_next(databas
     assert seen == [
         [1, "down"], [0, "rejected with nothing"], [0, late], 2, [1, 2, 3], 0,
     ]  # fmt: skip
+
+
+def test_two_relays_at_once_publish_each_event_once(database):
+    seen = database.told("""
+    import { createOutbox } from './databases/outbox.mjs';
+    const told = [];
+    const held = gate();
+    const slow = async ({ event }) => { told.push(event.n); await held.opened; };
+    const first = createOutbox({ db, publish: slow, most: 1 });
+    const second = createOutbox({ db, publish: ({ event }) => { told.push(event.n); } });
+    for (const n of [1, 2, 3]) await first.add(db, { n });
+    const relaying = first.relay();
+    while (told.length === 0) await sleep(5);
+    const said = [(await second.relay()).published];
+    held.open();
+    said.push((await relaying).published, told);
+    say([...said, await value('SELECT count(*)::int FROM outbox')]);
+    """)
+    assert seen == [2, 1, [1, 2, 3], 0]

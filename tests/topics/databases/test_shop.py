@@ -180,3 +180,24 @@ def test_a_pool_ends_with_its_signal(database):
     """)
     closed = "Cannot use a pool after calling end on the pool"
     assert seen == [1, closed, closed, "TypeError"]
+
+
+def test_a_process_that_leaves_is_alive_and_not_ready():
+    seen = told("""
+    import express from 'express';
+    import { createReady } from './databases/ready.mjs';
+    const leaving = new AbortController();
+    const db = { query: async () => ({ rows: [] }) };
+    const app = express().use(createReady({ db, leaving: leaving.signal }));
+    const server = app.listen(0, '127.0.0.1');
+    const ask = async (path) =>
+      (await fetch(`http://127.0.0.1:${server.address().port}${path}`)).status;
+    await new Promise((resolve) => server.once('listening', resolve));
+    const said = [await ask('/ready')];
+    leaving.abort();
+    said.push(await ask('/ready'), await ask('/live'));
+    server.close();
+    server.closeAllConnections();
+    console.log(JSON.stringify(said));
+    """)
+    assert seen == [200, 503, 200]
