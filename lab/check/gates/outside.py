@@ -67,8 +67,14 @@ def typed(tree: Tree, page: Page) -> Iterator[Problem]:
         for key, fact in tree.outside.get("fact", {}).items()
         for name in fact.get("named", ())
     ]
+    before = ""
     for number, sentence in _sentences(tree, page):
+        # "… reaches the `highWaterMark`. The default is …"
+        said_before, before = before, sentence
         lower = sentence.lower()
+        if re.match(r"(?:the|its|by) default\b", lower):
+            lower = f"{said_before.lower()} {lower}"
+            sentence = f"{said_before} {sentence}"
         for key, name in facts:
             if name.lower() not in lower or "{fact " in sentence:
                 continue
@@ -76,10 +82,11 @@ def typed(tree: Tree, page: Page) -> Iterator[Problem]:
             beside = re.search(
                 rf"\b{word}\b`?(?:'s)? (?:(?:is|has|are|of|at|defaults? to|means|takes) )?(?:only |just )?({_STATED})",
                 sentence,
+                re.IGNORECASE,
             )
             stated = (
                 "default" in lower
-                and re.search(rf"\b{word}\b", sentence)
+                and re.search(rf"\b{word}\b", sentence, re.IGNORECASE)
                 and re.search(_STATED, sentence)
             )
             if beside or stated:
