@@ -56,6 +56,8 @@ def outside(tree: Tree) -> Iterator[Problem]:
 def typed(tree: Tree, page: Page) -> Iterator[Problem]:
     """Numbers of standards and advisories, and defaults, that are typed by hand."""
     for number, text in page.prose:
+        if "RFC" not in text and "CVE" not in text and "GHSA" not in text:
+            continue
         for found in _TYPED.finditer(text):
             kind, name = re.match(r"([A-Z]+)\W?(.*)", found[0]).groups()
             yield Problem(
@@ -67,8 +69,10 @@ def typed(tree: Tree, page: Page) -> Iterator[Problem]:
         for key, fact in tree.outside.get("fact", {}).items()
         for name in fact.get("named", ())
     ]
+    whole = tree.files[page.path].lower()
+    facts = [(key, name) for key, name in facts if name.lower() in whole]
     before = ""
-    for number, sentence in _sentences(tree, page):
+    for number, sentence in _sentences(tree, page) if facts else ():
         # "… reaches the `highWaterMark`. The default is …"
         said_before, before = before, sentence
         lower = sentence.lower()
