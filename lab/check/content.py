@@ -5,6 +5,7 @@
 import ast
 import json
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -20,6 +21,7 @@ from lab.run import locks
 
 # what `make versions` writes, and what a claim does with other versions
 VERSIONS = "docs/versions.json"
+OUTSIDE = "docs/outside.toml"  # what others decide
 LOCKED = "locked"  # the column that the others are held against
 ANSWERS = ("holds", "fails", "unsteady", "not run")
 _SKIP = {"node_modules", ".venv", "_specimens", "__pycache__", ".ipynb_checkpoints"}
@@ -27,7 +29,11 @@ _CONFIG = (".py", ".yaml", ".yml")  # what a page may show besides JavaScript
 _SUFFIXES = (
     ".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".css", *_CONFIG,
 )  # fmt: skip
-_FILES = ("mkdocs.yml", "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md")
+_FILES = (
+    "mkdocs.yml", OUTSIDE, "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md", "Makefile",
+    ".ci/run", ".pre-commit-config.yaml", "snippets/.npmrc", "lab/__main__.py",
+    "lab/run/suite.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -222,6 +228,30 @@ class Tree:
             return {}
 
     @cached_property
+    def outside(self) -> dict[str, dict]:
+        """What others decide, by kind (`fact`, `rfc`, `cve`, `ghsa`) and name."""
+        try:
+            return tomllib.loads(self.files.get(OUTSIDE, ""))
+        except tomllib.TOMLDecodeError:
+            return {}
+
+    @cached_property
+    def outside_problems(self) -> list[str]:
+        """What is wrong with the file of it."""
+        try:
+            found = tomllib.loads(self.files.get(OUTSIDE, ""))
+        except tomllib.TOMLDecodeError as error:
+            return [f"not TOML: {error}"]
+        bad = [
+            f"unknown kind '{kind}'"
+            for kind in found.keys() - {"fact", "rfc", "cve", "ghsa"}
+        ]
+        for name, fact in found.get("fact", {}).items():
+            if not {"value", "read", "named"} <= fact.keys():
+                bad.append(f"fact '{name}' lacks value, read or named")
+        return bad
+
+    @cached_property
     def proofs(self) -> dict[str, list[tuple[str, int, str]]]:
         """Tests (file, line, name) by the claim they prove."""
         found: dict[str, list[tuple[str, int, str]]] = {}
@@ -338,7 +368,7 @@ _Loader.add_multi_constructor("", lambda loader, suffix, value: None)
 def read(root: Path = ROOT) -> Tree:
     """The tree of the clone at `root`."""
     files = {}
-    for folder in ("docs", "snippets", "notebooks", "tests"):
+    for folder in ("docs", "snippets", "notebooks", "tests", ".github"):
         for directory, names, here in os.walk(root / folder):
             names[:] = sorted(set(names) - _SKIP)
             for name in here:

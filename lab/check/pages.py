@@ -32,6 +32,8 @@ SOURCE = re.compile(
     r"\[(?P<name>[^\]]+)\]\((?P<url>https://[^)\s]+)\), (?P<state>[^:]+): (?P<says>.+)"
 )
 VERSION = re.compile(r"\{version ([^}\s]+)\}")
+# what others decide: a default, a standard, an advisory, see docs/outside.toml
+OUTSIDE = re.compile(r"\{(fact|rfc|cve|ghsa) ([^}\s]+)\}")
 _TOPIC = re.compile(r"docs/topics/([^/]+)/([^/]+)\.md")
 _POINT = re.compile(rf"[-*] ({'|'.join(POINTS)}): +(.*)")
 _OWN_PROOF = re.compile(r"\s*\[proof: ([^\]]*)\]\.?\s*$")
@@ -224,6 +226,8 @@ class Page:
     measured: list[tuple[int, str]] = field(default_factory=list)
     figures: list[tuple[int, str]] = field(default_factory=list)
     versions: list[tuple[int, str]] = field(default_factory=list)
+    # line, kind, name
+    outside: list[tuple[int, str, str]] = field(default_factory=list)
     # of our own code
     names: list[tuple[int, str]] = field(default_factory=list)
     # line, target
@@ -467,6 +471,7 @@ def _inline(page: Page, number: int, line: str) -> None:
     text = CODE_SPAN.sub(" ", line)
     page.measured += [(number, key) for key in MEASURED.findall(text)]
     page.versions += [(number, name) for name in VERSION.findall(text)]
+    page.outside += [(number, kind, name) for kind, name in OUTSIDE.findall(text)]
     for image in re.finditer(r"!\[\s*\]\(", text):
         page.bad.append(
             Problem(

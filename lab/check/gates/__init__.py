@@ -11,11 +11,14 @@ from lab.check.gates import (
     claims,
     code,
     evidence,
+    guards,
     locks,
     notebooks,
+    outside,
     pages,
     proofs,
     questions,
+    seals,
     topics,
     versions,
 )
@@ -36,8 +39,9 @@ def _natural(part: str) -> tuple[int, int, str]:
 GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     pages.parse_problems, pages.embeds, pages.fences, pages.names, pages.front_matter,
     pages.links, pages.navigation, pages.changelog,
-    claims.claims, proofs.proofs, questions.questions, evidence.references, evidence.evidence,
+    claims.claims, proofs.proofs, seals.restatements, seals.counter_proofs, questions.questions, evidence.references, evidence.evidence,
     evidence.sealed,    versions.typed_versions, versions.matrix,
     topics.skeleton, topics.bijection,
-    code.snippets, code.modules, code.exercises, notebooks.notebooks, locks.locks,
+    code.snippets, code.modules, code.exercises, notebooks.notebooks, locks.locks, guards.guards,
+    outside.outside, outside.counts,
 )  # fmt: skip
