@@ -6,7 +6,7 @@ import ast
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -108,8 +108,9 @@ class Proof:
 class Tree:
     """The guide's files as text, by path from its root. Parsed once."""
 
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: Mapping[str, str], others: Iterable[str] = ()) -> None:
         self.files = dict(files)
+        self.others = frozenset(others)  # paths of files that are no text, as images
 
     def under(self, folder: str, suffix: str | tuple[str, ...]) -> list[str]:
         """Paths below a folder with one of these endings, sorted."""
@@ -367,7 +368,7 @@ _Loader.add_multi_constructor("", lambda loader, suffix, value: None)
 
 def read(root: Path = ROOT) -> Tree:
     """The tree of the clone at `root`."""
-    files = {}
+    files, others = {}, set()
     for folder in ("docs", "snippets", "notebooks", "tests", ".github"):
         for directory, names, here in os.walk(root / folder):
             names[:] = sorted(set(names) - _SKIP)
@@ -375,10 +376,12 @@ def read(root: Path = ROOT) -> Tree:
                 if name.endswith(_SUFFIXES):
                     path = Path(directory, name)
                     files[path.relative_to(root).as_posix()] = path.read_text("utf-8")
+                elif folder == "docs":
+                    others.add(Path(directory, name).relative_to(root).as_posix())
     for name in _FILES:
         if (root / name).exists():
             files[name] = (root / name).read_text("utf-8")
-    return Tree(files)
+    return Tree(files, others)
 
 
 def drawing(tree: Tree, name: str) -> str | None:

@@ -19,6 +19,7 @@ from lab.check.gates import (
     proofs,
     questions,
     seals,
+    tidy,
     topics,
     versions,
 )
@@ -44,4 +45,5 @@ GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     topics.skeleton, topics.bijection,
     code.snippets, code.modules, code.exercises, notebooks.notebooks, locks.locks, guards.guards,
     outside.outside, outside.counts,
+    tidy.ids, tidy.titles, tidy.unused, tidy.errata, tidy.hints,
 )  # fmt: skip

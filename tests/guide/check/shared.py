@@ -148,6 +148,7 @@ MATRIX = {
         "demo/said-2": {"locked": "holds", "node-22": "unsteady", "express-4": "holds"},
     },
 }
+MATRIX["seal"] = seals.of_entry(MATRIX, None)
 OTHERS = "docs/versions.md"
 NOTE = """
 /// differs | demo/ticks-first
