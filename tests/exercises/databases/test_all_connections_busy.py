@@ -6,19 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab.run import node, process, services
+from lab.run import node, process
 
 POOL = 3
-
-
-@pytest.fixture(scope="module")
-def server():
-    if why := services.missing("postgresql"):
-        pytest.skip(why)
-    with contextlib.ExitStack() as stack:
-        with process.of_no_test():
-            running = stack.enter_context(services.postgres())
-        yield running
 
 
 @contextlib.contextmanager

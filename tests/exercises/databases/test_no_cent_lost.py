@@ -1,22 +1,11 @@
 """The checks of databases/no-cent-lost. A docstring is the hint that a learner reads when
 the check fails."""
 
-import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lab.run import node, process, services
-
-
-@pytest.fixture(scope="module")
-def server():
-    if why := services.missing("postgresql"):
-        pytest.skip(why)
-    with contextlib.ExitStack() as stack:
-        with process.of_no_test():
-            running = stack.enter_context(services.postgres(deadlock_timeout="20ms"))
-        yield running
+from lab.run import node
 
 
 @pytest.fixture
