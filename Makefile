@@ -32,7 +32,7 @@ export PIP_NO_CACHE_DIR := 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve check test pages outputs evidence exercise topic repeat versions bench map lighthouse notebook hooks site heavy clean
+.PHONY: help setup serve check test pages outputs seal evidence exercise topic repeat versions bench map lighthouse notebook hooks site heavy clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,6 +53,9 @@ pages: .venv/.site ## the fast gates, nothing is run
 
 outputs: setup ## rewrite the recorded output of snippets (TOPIC=)
 	@$(RUN) outputs $(TOPIC)
+
+seal: setup ## after reading what changed: seal it, run its counter-proofs (TOPIC=)
+	@$(RUN) seal $(TOPIC)
 
 evidence: setup ## record measured values and figures (TOPIC=)
 	@$(RUN) evidence $(TOPIC)

@@ -28,6 +28,9 @@ def main() -> int:
     command("outputs", outputs, "rewrite the recorded output of snippets").add_argument(
         "topic", nargs="?"
     )
+    command(
+        "seal", seal, "after reading: seal what changed, run its counter-proofs"
+    ).add_argument("topic", nargs="?")
     command("evidence", evidence_, "record measured values and figures").add_argument(
         "topic", nargs="?"
     )
@@ -209,6 +212,39 @@ def evidence_(args) -> int:
         return failed
     for path in evidence.publish([topic] if topic else _topics()):
         print(f"evidence: wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+def seal(args) -> int:
+    """Seal what was read again, and run the counter-proofs of which a side changed."""
+    from lab.audit import counter
+    from lab.check import content, gates, restated, seals
+
+    tree = content.read()
+    topics = [_topic(args.topic)] if args.topic else list(tree.topics)
+    for problem in gates.seals.restatements(tree):
+        print(f"seal: {problem.place}: {problem.what}")
+    known = restated.counters(tree)
+    stale = {
+        key: proof
+        for key, (proof, digest) in known.items()
+        for topic, _, name in [key.partition("/")]
+        if topic in topics and restated.sealed(tree, topic).get(name) != digest
+    }
+    if stale:
+        print(f"seal: {len(stale)} counter-proofs are run", flush=True)
+        counter.run(stale)
+    for topic in topics:
+        blocks = (
+            restated.blocks(tree, tree.topics[topic]) if tree.topics[topic].whole else []
+        )
+        made = {block.key: block.seal for block in blocks} | {
+            key.partition("/")[2]: digest
+            for key, (_, digest) in known.items()
+            if key.startswith(f"{topic}/")
+        }
+        if seals.write(ROOT / restated.path(topic), made):
+            print(f"seal: wrote {restated.path(topic)}")
     return 0
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from lab import BUILD, ROOT, GuideError
 from lab.audit import repeat
 from lab.audit.repeat import Case
-from lab.check import content
+from lab.check import content, seals
 from lab.run import locks, node, suite
 
 RUNS = 3  # of a test that fails at first: it differs if it fails in all of them
@@ -90,6 +90,7 @@ def run(topic: str | None) -> bool:
     if topic:
         print(f"versions: nothing was written, since only {topic} was run")
         return True
+    data["seal"] = seals.of_entry(data, None)
     text = json.dumps(data, indent=2, ensure_ascii=False)
     DATA.write_text(text + "\n", "utf-8")
     print(f"versions: wrote {node.label(DATA)}")

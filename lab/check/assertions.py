@@ -6,6 +6,8 @@ import ast
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
+from lab.check import syntax
+
 # what these give is as constant as what they are given
 _NAMES = """
     abs all any bool bytes dict divmod enumerate filter float frozenset int isinstance iter
@@ -38,7 +40,7 @@ def module_names(tree: ast.Module) -> Module:
                     found[(alias.asname or alias.name).partition(".")[0]] = statement
             case ast.Assign():
                 for target in statement.targets:
-                    for node in ast.walk(target):
+                    for node in syntax.walk(target):
                         if isinstance(node, ast.Name):
                             found[node.id] = statement.value
     return found
@@ -56,23 +58,27 @@ class Test:
     ) -> None:
         self.function, self.names, self.look = function, names, look
         self.seen = seen | {function.name}
-        given = {arg.arg for arg in ast.walk(function.args) if isinstance(arg, ast.arg)}
+        given = {
+            arg.arg for arg in syntax.walk(function.args) if isinstance(arg, ast.arg)
+        }
         self.computed = given - _parametrized(function)
         # `count += 1` counts what happened around it
         self.computed |= {
             node.target.id
-            for node in ast.walk(function)
+            for node in syntax.walk(function)
             if isinstance(node, ast.AugAssign)
             and isinstance(node.target, ast.Name)
             and node not in function.body
         }
         self.local = {
             node.name: node
-            for node in ast.walk(function)
+            for node in syntax.walk(function)
             if isinstance(node, ast.FunctionDef) and node is not function
         }
-        binding = [node for node in ast.walk(function) if isinstance(node, _BINDING)]
-        for _ in range(2):  # a name may be computed from one that is bound below
+        binding = [node for node in syntax.walk(function) if isinstance(node, _BINDING)]
+        known = -1
+        while known != len(self.computed):  # what is computed from what is bound below
+            known = len(self.computed)
             for node in binding:
                 self._bind(node)
 
@@ -121,7 +127,7 @@ class Test:
 
     def _calls(self, statement: ast.stmt) -> bool:
         """Whether a statement calls something that asserts in its place."""
-        for call in ast.walk(statement):
+        for call in syntax.walk(statement):
             if isinstance(call, ast.Call) and self._helps(call):
                 return True
         return False
@@ -187,7 +193,7 @@ class Test:
                 each.id
                 for target in targets
                 if target is not None
-                for each in ast.walk(target)
+                for each in syntax.walk(target)
                 if isinstance(each, ast.Name)
             }
 
@@ -283,7 +289,9 @@ def constant(node: ast.expr) -> bool | None:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         inner = constant(node.operand)
         return None if inner is None else not inner
-    if any(isinstance(each, ast.Name | ast.Call | ast.Await) for each in ast.walk(node)):
+    if any(
+        isinstance(each, ast.Name | ast.Call | ast.Await) for each in syntax.walk(node)
+    ):
         if isinstance(node, ast.BoolOp):
             known = [constant(value) for value in node.values]
             if isinstance(node.op, ast.And) and False in known:
@@ -302,7 +310,7 @@ def _parametrized(function: ast.FunctionDef) -> set[str]:
     found: set[str] = set()
     for mark in function.decorator_list:
         if isinstance(mark, ast.Call) and ast.unparse(mark.func).endswith("parametrize"):
-            for name in ast.walk(mark.args[0]) if mark.args else ():
+            for name in syntax.walk(mark.args[0]) if mark.args else ():
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
                     found |= {each.strip() for each in name.value.split(",")}
     return found
@@ -329,9 +337,9 @@ def _leaves(body: list[ast.stmt]) -> bool:
 
 
 def _swallows(handler: ast.ExceptHandler) -> bool:
-    kinds = ast.walk(handler.type) if handler.type else ()
+    kinds = syntax.walk(handler.type) if handler.type else ()
     named = {node.id for node in kinds if isinstance(node, ast.Name)}
-    raises = any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+    raises = any(isinstance(node, ast.Raise) for node in syntax.walk(handler))
     return (handler.type is None or bool(named & _SWALLOWED)) and not raises
 
 

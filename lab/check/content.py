@@ -5,7 +5,8 @@
 import ast
 import json
 import os
-from collections.abc import Iterator, Mapping
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from lab.run import locks
 
 # what `make versions` writes, and what a claim does with other versions
 VERSIONS = "docs/versions.json"
+OUTSIDE = "docs/outside.toml"  # what others decide
 LOCKED = "locked"  # the column that the others are held against
 ANSWERS = ("holds", "fails", "unsteady", "not run")
 _SKIP = {"node_modules", ".venv", "_specimens", "__pycache__", ".ipynb_checkpoints"}
@@ -27,7 +29,11 @@ _CONFIG = (".py", ".yaml", ".yml")  # what a page may show besides JavaScript
 _SUFFIXES = (
     ".md", ".mjs", ".cjs", ".out", ".json", ".svg", ".ipynb", ".css", *_CONFIG,
 )  # fmt: skip
-_FILES = ("mkdocs.yml", "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md")
+_FILES = (
+    "mkdocs.yml", OUTSIDE, "pyproject.toml", "uv.lock", "README.md", "CONTRIBUTING.md", "Makefile",
+    ".ci/run", ".pre-commit-config.yaml", "snippets/.npmrc", "lab/__main__.py",
+    "lab/run/suite.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,9 @@ class Proof:
 class Tree:
     """The guide's files as text, by path from its root. Parsed once."""
 
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: Mapping[str, str], others: Iterable[str] = ()) -> None:
         self.files = dict(files)
+        self.others = frozenset(others)  # paths of files that are no text, as images
 
     def under(self, folder: str, suffix: str | tuple[str, ...]) -> list[str]:
         """Paths below a folder with one of these endings, sorted."""
@@ -222,6 +229,30 @@ class Tree:
             return {}
 
     @cached_property
+    def outside(self) -> dict[str, dict]:
+        """What others decide, by kind (`fact`, `rfc`, `cve`, `ghsa`) and name."""
+        try:
+            return tomllib.loads(self.files.get(OUTSIDE, ""))
+        except tomllib.TOMLDecodeError:
+            return {}
+
+    @cached_property
+    def outside_problems(self) -> list[str]:
+        """What is wrong with the file of it."""
+        try:
+            found = tomllib.loads(self.files.get(OUTSIDE, ""))
+        except tomllib.TOMLDecodeError as error:
+            return [f"not TOML: {error}"]
+        bad = [
+            f"unknown kind '{kind}'"
+            for kind in found.keys() - {"fact", "rfc", "cve", "ghsa"}
+        ]
+        for name, fact in found.get("fact", {}).items():
+            if not {"value", "read", "named"} <= fact.keys():
+                bad.append(f"fact '{name}' lacks value, read or named")
+        return bad
+
+    @cached_property
     def proofs(self) -> dict[str, list[tuple[str, int, str]]]:
         """Tests (file, line, name) by the claim they prove."""
         found: dict[str, list[tuple[str, int, str]]] = {}
@@ -337,18 +368,20 @@ _Loader.add_multi_constructor("", lambda loader, suffix, value: None)
 
 def read(root: Path = ROOT) -> Tree:
     """The tree of the clone at `root`."""
-    files = {}
-    for folder in ("docs", "snippets", "notebooks", "tests"):
+    files, others = {}, set()
+    for folder in ("docs", "snippets", "notebooks", "tests", ".github"):
         for directory, names, here in os.walk(root / folder):
             names[:] = sorted(set(names) - _SKIP)
             for name in here:
                 if name.endswith(_SUFFIXES):
                     path = Path(directory, name)
                     files[path.relative_to(root).as_posix()] = path.read_text("utf-8")
+                elif folder == "docs":
+                    others.add(Path(directory, name).relative_to(root).as_posix())
     for name in _FILES:
         if (root / name).exists():
             files[name] = (root / name).read_text("utf-8")
-    return Tree(files)
+    return Tree(files, others)
 
 
 def drawing(tree: Tree, name: str) -> str | None:

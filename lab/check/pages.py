@@ -32,6 +32,8 @@ SOURCE = re.compile(
     r"\[(?P<name>[^\]]+)\]\((?P<url>https://[^)\s]+)\), (?P<state>[^:]+): (?P<says>.+)"
 )
 VERSION = re.compile(r"\{version ([^}\s]+)\}")
+# what others decide: a default, a standard, an advisory, see docs/outside.toml
+OUTSIDE = re.compile(r"\{(fact|rfc|cve|ghsa) ([^}\s]+)\}")
 _TOPIC = re.compile(r"docs/topics/([^/]+)/([^/]+)\.md")
 _POINT = re.compile(rf"[-*] ({'|'.join(POINTS)}): +(.*)")
 _OWN_PROOF = re.compile(r"\s*\[proof: ([^\]]*)\]\.?\s*$")
@@ -224,6 +226,8 @@ class Page:
     measured: list[tuple[int, str]] = field(default_factory=list)
     figures: list[tuple[int, str]] = field(default_factory=list)
     versions: list[tuple[int, str]] = field(default_factory=list)
+    # line, kind, name
+    outside: list[tuple[int, str, str]] = field(default_factory=list)
     # of our own code
     names: list[tuple[int, str]] = field(default_factory=list)
     # line, target
@@ -305,7 +309,7 @@ def parse(path: str, text: str) -> Page:
     owner: Claim | Question | None = None  # the block whose options and body these are
     depth = ""
     options = False
-    blocks: list[tuple[str, str]] = []  # those around the line: slashes, name
+    blocks: list[tuple[str, str, int]] = []  # those around the line: slashes, name, line
     ids: set[str] = set()
     for number, line in enumerate(lines[start:], start + 1):
         if fence:
@@ -346,15 +350,15 @@ def parse(path: str, text: str) -> Page:
             elif found[2] == "differs":
                 page.differences.append(Difference((found[3] or "").strip(), number))
             # a block inside another one has more slashes, or fewer
-            if found[1] in (slashes for slashes, _ in blocks):
-                _close(blocks, found[1])
-            blocks.append((found[1], found[2]))
+            if found[1] in (slashes for slashes, _, _ in blocks):
+                page.bad += _swallowed(_close(blocks, found[1]), path)
+            blocks.append((found[1], found[2], number))
             _inline(page, number, found[3] or "")
             continue
         if found := _BLOCK_END.match(line):
             if owner and found[1] == depth:
                 owner = None
-            _close(blocks, found[1])
+            page.bad += _swallowed(_close(blocks, found[1])[1:], path)
             options = False
             continue
         if options:
@@ -384,7 +388,7 @@ def parse(path: str, text: str) -> Page:
             page.anchors.add(given[1])
         if owner:
             owner.body += line + "\n"
-        elif "differs" in (name for _, name in blocks):
+        elif "differs" in (name for _, name, _ in blocks):
             page.differences[-1].body += line + "\n"
         if not _folded(blocks):
             page.open.append((number, line))
@@ -401,21 +405,42 @@ def parse(path: str, text: str) -> Page:
         )
     if owner:
         page.bad.append(_unclosed(owner, path))
+    page.bad += _swallowed(blocks, path)
     page.anchors |= {f"claim-{c.options['id']}" for c in page.claims if "id" in c.options}
     return page
 
 
-def _folded(blocks: list[tuple[str, str]]) -> bool:
+def _folded(blocks: list[tuple[str, str, int]]) -> bool:
     """Whether what stands inside these blocks is no open text."""
-    return bool({"claim", "question", "figure", "details"} & {name for _, name in blocks})
+    names = {name for _, name, _ in blocks}
+    return bool({"claim", "question", "figure", "details"} & names)
 
 
-def _close(blocks: list[tuple[str, str]], slashes: str) -> None:
-    """Take the innermost block with these slashes off, and all inside it."""
+def _close(
+    blocks: list[tuple[str, str, int]], slashes: str
+) -> list[tuple[str, str, int]]:
+    """Take the innermost block with these slashes off, and all inside it; return them."""
     for index in reversed(range(len(blocks))):
         if blocks[index][0] == slashes:
+            closed = blocks[index:]
             del blocks[index:]
-            return
+            return closed
+    return []
+
+
+def _swallowed(blocks: list[tuple[str, str, int]], path: str) -> list[Problem]:
+    """Blocks that were not closed before what is around them; of claims and questions it
+    is said elsewhere."""
+    return [
+        Problem(
+            "block-unclosed",
+            f"{path}:{line}",
+            f"{name} block is never closed, and swallows what follows",
+            f"add the line `{slashes}` behind it",
+        )
+        for slashes, name, line in blocks
+        if name not in ("claim", "question")
+    ]
 
 
 def _unclosed(block: Claim | Question, path: str) -> Problem:
@@ -467,6 +492,7 @@ def _inline(page: Page, number: int, line: str) -> None:
     text = CODE_SPAN.sub(" ", line)
     page.measured += [(number, key) for key in MEASURED.findall(text)]
     page.versions += [(number, name) for name in VERSION.findall(text)]
+    page.outside += [(number, kind, name) for kind, name in OUTSIDE.findall(text)]
     for image in re.finditer(r"!\[\s*\]\(", text):
         page.bad.append(
             Problem(

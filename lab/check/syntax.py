@@ -32,10 +32,43 @@ def _plain(source: str) -> str:
     return re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
 
 
-def digest(*parts: ast.AST | str) -> str:
-    """Twelve characters that stand for these trees and texts, in their order."""
-    texts = (ast.dump(part) if isinstance(part, ast.AST) else part for part in parts)
-    return seals.short(*texts)
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """`ast.walk` in another order, in half the time: the gates read every test."""
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        for value in node.__dict__.values():
+            if type(value) is list:
+                todo += [one for one in value if isinstance(one, ast.AST)]
+            elif isinstance(value, ast.AST):
+                todo.append(value)
+
+
+def digest(*parts: ast.AST) -> str:
+    """Twelve characters that stand for these trees, in their order."""
+    flat: list[str] = []
+    for part in parts:
+        _flatten(part, flat)
+    return seals.short(" ".join(flat))
+
+
+def _flatten(node: ast.AST, into: list[str]) -> None:
+    into.append(type(node).__name__)
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, ast.AST):
+            _flatten(value, into)
+        elif type(value) is list:
+            into.append("[")
+            for one in value:
+                if isinstance(one, ast.AST):
+                    _flatten(one, into)
+                else:
+                    into.append(repr(one))
+            into.append("]")
+        elif not isinstance(value, ast.expr_context):
+            into.append(repr(value))
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -69,7 +102,7 @@ class Source:
         plain: dict[str, set[int]] = {}
         gaps = []
         for index, statement in enumerate(self.statements):
-            for node in ast.walk(statement):
+            for node in walk(statement):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     plain.setdefault(node.value, set()).add(index)
                 elif isinstance(node, ast.JoinedStr) and (pattern := _pattern(node)):
@@ -98,7 +131,7 @@ class Source:
 def names(tree: ast.AST) -> set[str]:
     """The names that a piece of code reads, those of the fixtures that it takes too."""
     found = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Name):
             found.add(node.id)
         elif isinstance(node, ast.arg):
@@ -145,7 +178,7 @@ def verdicts(path: str, text: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     if "verdict=" not in text:
         return found
-    for node in ast.walk(module(text, path.endswith(".ipynb"))):
+    for node in walk(module(text, path.endswith(".ipynb"))):
         if isinstance(node, ast.Call) and node.args and node.keywords:
             said = next((k.value for k in node.keywords if k.arg == "verdict"), None)
             if isinstance(said, ast.Constant) and not _is_mark(node):
@@ -168,7 +201,7 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
         for alias in statement.names:
             yield (alias.asname or alias.name).partition(".")[0]
         return
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
 

@@ -67,6 +67,7 @@ from pymdownx.blocks.block import (
 from lab.check import content, pages
 from lab.publish import modules
 from lab.publish.elements import (
+    CITED,
     add_named_proofs,
     add_proofs,
     add_test,
@@ -74,6 +75,7 @@ from lab.publish.elements import (
     circumstances,
     element,
     evidence_of,
+    fact,
     here,
     how,
     link,
@@ -350,6 +352,23 @@ class Version(InlineProcessor):
         return version, match.start(0), match.end(0)
 
 
+class Outside(InlineProcessor):
+    """`{fact node/name}`: a default, as it was read; `{rfc 9110}` and its kind: a link
+    with the title."""
+
+    def handleMatch(self, match, data):
+        found = tree().outside.get(match[1], {}).get(match[2])
+        if not found:
+            return None, None, None
+        if match[1] == "fact":
+            shown = fact(found)
+        else:
+            name, address = CITED[match[1]]
+            shown = etree.Element("a", href=f"{address}{match[2]}", title=found)
+            shown.text = AtomicString(f"{name}{match[2]}")
+        return shown, match.start(0), match.end(0)
+
+
 class Titles(Preprocessor):
     """Puts the embedded file's name on its fence, and marks naive ones."""
 
@@ -484,6 +503,8 @@ class GuideExtension(BlocksExtension):
         md.inlinePatterns.register(measured, "pn-measured", 185)
         version = Version(pages.VERSION.pattern, md)
         md.inlinePatterns.register(version, "pn-version", 185)
+        outside = Outside(pages.OUTSIDE.pattern, md)
+        md.inlinePatterns.register(outside, "pn-outside", 185)
         # after inline patterns (20), before toc (5)
         md.treeprocessors.register(LinkedFolds(md), "pn-folds", 10)
         # before inline patterns (20), which read what they add

@@ -82,6 +82,23 @@ def how(entry: Mapping) -> str:
     return ", ".join([*parts, circumstances(entry)])
 
 
+# how an RFC or an advisory is called, and where it stands
+CITED = {
+    "rfc": ("RFC ", "https://www.rfc-editor.org/rfc/rfc"),
+    "cve": ("CVE-", "https://www.cve.org/CVERecord?id=CVE-"),
+    "ghsa": ("GHSA-", "https://github.com/advisories/GHSA-"),
+}
+
+
+def fact(entry: Mapping) -> str:
+    """A default as a page prints it, in the largest unit that leaves it whole."""
+    value, unit = entry["value"], entry.get("unit", "")
+    larger = {"ms": (1000, "s"), "bytes": (1024, "KiB")}.get(unit)
+    if larger and value % larger[0] == 0:
+        value, unit = value // larger[0], larger[1]
+    return f"{value} {unit}".strip()
+
+
 def circumstances(entry: Mapping) -> str:
     """The versions and the date of a recorded entry."""
     versions = ", ".join(

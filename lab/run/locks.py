@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import tomllib
-from functools import cache
 from pathlib import Path
 
 from lab import ROOT
@@ -34,10 +34,15 @@ def locked(uv_lock: str, package_lock: str) -> dict[str, str]:
 
 
 def _python(uv_lock: str) -> dict[str, str]:
-    return {item["name"]: item.get("version", "") for item in packages(uv_lock)}
+    found = re.findall(
+        r'^\[\[package\]\]\nname = "(.*)"\nversion = "(.*)"', uv_lock, re.MULTILINE
+    )
+    return dict(found)
 
 
-@cache  # the slowest part of reading the guide, which `make serve` does again and again
-def packages(uv_lock: str) -> list[dict]:
-    """The packages of the text of a `uv.lock`."""
-    return tomllib.loads(uv_lock)["package"]
+def package(uv_lock: str, name: str) -> dict:
+    """One package of the text of a `uv.lock`; to read all of it takes long."""
+    for part in uv_lock.split("[[package]]\n")[1:]:
+        if part.startswith(f'name = "{name}"\n'):
+            return tomllib.loads(f"[[package]]\n{part}")["package"][0]
+    return {}

@@ -32,6 +32,7 @@ const STATUS = new Map([
   ['55P03', 503], // lock_not_available
   ['57014', 503], // query_canceled: statement_timeout, for one
   ['53300', 503], // too_many_connections
+  ['ECONNREFUSED', 503], // nobody listens: it restarts, perhaps
 ]);
 
 /** The connection is gone, and with it whatever was not committed.

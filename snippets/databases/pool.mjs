@@ -101,7 +101,9 @@ const checkOut = (pool, { signal, onError }) =>
     });
   });
 
-const isFull = ({ message }) => message.startsWith('timeout exceeded');
+// none was given back in time, or no new one was made in time
+const isFull = ({ message }) =>
+  /^(timeout exceeded|Connection terminated due)/.test(message);
 const busy = (cause) => new Failure(503, 'No connection is free.', { cause });
 
 function checked({ ...limits }) {

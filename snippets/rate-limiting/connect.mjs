@@ -37,7 +37,6 @@ export async function connect(options) {
 }
 // --8<-- [end:connect]
 
-// --8<-- [start:discreet]
 /** Its errors go to logs: without the `command` that ioredis puts into them,
  * with all that was sent, such as a session's id, an address, a password. */
 class Discreet extends Redis {
@@ -50,4 +49,3 @@ class Discreet extends Redis {
     return super.sendCommand(command, ...more);
   }
 }
-// --8<-- [end:discreet]

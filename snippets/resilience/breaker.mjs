@@ -58,6 +58,7 @@ export function createBreaker(options = {}) {
     if (state === 'open' && now() - openedAt >= openMs) turn('half-open');
     if (state === 'open' || probing) throw new BreakerOpen('not asked');
     const begun = round; // what ends after a change says nothing of now
+    const since = now();
     const probe = state === 'half-open';
     probing = probe;
     const time = deadline(timeoutMs, { signal });
@@ -68,9 +69,10 @@ export function createBreaker(options = {}) {
       if (seen.threw) throw seen.error;
       return seen.answer;
     } catch (error) {
-      const gone =
-        signal?.aborted && !(signal.reason instanceof DeadlineError);
-      if (gone) failed = undefined; // a client that left accuses nobody
+      // a client that left accuses nobody, nor does one that gave no time
+      const hasty = now() - since < timeoutMs / 2;
+      const left = hasty || !(signal?.reason instanceof DeadlineError);
+      if (signal?.aborted && left) failed = undefined;
       throw error;
     } finally {
       time.end();

@@ -47,11 +47,15 @@ app.get('/slow', async (req, res) => {
 app.get('/events', (req, res) => {
   res.set('Content-Type', 'text/event-stream').write('data: hello\n\n');
   const goodbye = () => res.end('event: goodbye\ndata: come again\n\n');
+  if (leaving.aborted) return goodbye(); // it came while we wait
   leaving.addEventListener('abort', goodbye, { once: true });
   res.once('close', () => leaving.removeEventListener('abort', goodbye));
 });
 const sockets = new WebSocketServer({ server, maxPayload: 1000 });
-sockets.on('connection', (socket) => socket.on('error', () => {}));
+sockets.on('connection', (socket) => {
+  socket.on('error', () => {});
+  if (leaving.aborted) socket.close(1001, 'restart');
+});
 leaving.addEventListener('abort', () => {
   for (const socket of sockets.clients) socket.close(1001, 'restart');
 });

@@ -6,7 +6,7 @@ import { EMAIL, HANDLE, isHttps, LINE, TEXT } from './rules.mjs';
 export const FIELDS = ['handle', 'email', 'name', 'rating', 'text'];
 export const OPTIONAL = ['link', 'tags'];
 
-export const Review = z.strictObject({
+const Review = z.strictObject({
   handle: z.string().max(30).regex(HANDLE),
   email: z.string().max(254).regex(EMAIL),
   name: z.string().min(1).max(80).regex(LINE),

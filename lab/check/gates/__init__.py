@@ -11,11 +11,15 @@ from lab.check.gates import (
     claims,
     code,
     evidence,
+    guards,
     locks,
     notebooks,
+    outside,
     pages,
     proofs,
     questions,
+    seals,
+    tidy,
     topics,
     versions,
 )
@@ -36,8 +40,10 @@ def _natural(part: str) -> tuple[int, int, str]:
 GATES: tuple[Callable[[Tree], Iterator[Problem]], ...] = (
     pages.parse_problems, pages.embeds, pages.fences, pages.names, pages.front_matter,
     pages.links, pages.navigation, pages.changelog,
-    claims.claims, proofs.proofs, questions.questions, evidence.references, evidence.evidence,
+    claims.claims, proofs.proofs, seals.restatements, seals.counter_proofs, questions.questions, evidence.references, evidence.evidence,
     evidence.sealed,    versions.typed_versions, versions.matrix,
     topics.skeleton, topics.bijection,
-    code.snippets, code.modules, code.exercises, notebooks.notebooks, locks.locks,
+    code.snippets, code.modules, code.exercises, notebooks.notebooks, locks.locks, guards.guards,
+    outside.outside, outside.counts,
+    tidy.ids, tidy.titles, tidy.unused, tidy.errata, tidy.hints,
 )  # fmt: skip

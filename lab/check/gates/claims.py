@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lab.check import Problem
 from lab.check.content import Tree
-from lab.check.pages import CODE_SPAN, MEASURED, VERDICTS, Claim
+from lab.check.pages import CODE_SPAN, MEASURED, OUTSIDE, VERDICTS, Claim
 
 _UNIT = re.compile(
     r"(?<![\w-])\d[\d ,. ]*\s?"
@@ -75,7 +75,7 @@ def claims(tree: Tree) -> Iterator[Problem]:
                     "record evidence of that name",
                 )
             yield from _said_by_evidence(tree, claim, place)
-            text = MEASURED.sub(" ", CODE_SPAN.sub(" ", claim.body))
+            text = OUTSIDE.sub(" ", MEASURED.sub(" ", CODE_SPAN.sub(" ", claim.body)))
             for offset, line in enumerate(text.split("\n")):
                 for number in _UNIT.finditer(line):
                     yield Problem(

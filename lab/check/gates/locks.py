@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from lab.check import Problem
 from lab.check.content import Tree
-from lab.run.locks import packages
+from lab.run.locks import package
 
 
 def locks(tree: Tree) -> Iterator[Problem]:
@@ -17,7 +17,7 @@ def locks(tree: Tree) -> Iterator[Problem]:
     if {"pyproject.toml", "uv.lock"} <= files.keys():
         project = tomllib.loads(files["pyproject.toml"])
         name = project["project"]["name"]
-        ours = next((p for p in packages(files["uv.lock"]) if p["name"] == name), {})
+        ours = package(files["uv.lock"], name)
         meta = ours.get("metadata", {})
         wanted = _requirements(project["project"].get("dependencies", []))
         groups = project.get("dependency-groups", {})
@@ -31,10 +31,10 @@ def locks(tree: Tree) -> Iterator[Problem]:
                 "lock-stale", "uv.lock", "is not the lock of pyproject.toml",
                 "run `uv lock` and commit both",
             )  # fmt: skip
-    package = files.get("snippets/package.json")
+    own = files.get("snippets/package.json")
     lock_text = files.get("snippets/package-lock.json")
-    if package and lock_text:
-        wanted, have = json.loads(package), json.loads(lock_text)["packages"][""]
+    if own and lock_text:
+        wanted, have = json.loads(own), json.loads(lock_text)["packages"][""]
         for kind in ("dependencies", "devDependencies", "engines"):
             if wanted.get(kind, {}) != have.get(kind, {}):
                 yield Problem(

@@ -218,6 +218,7 @@ def links(tree: Tree) -> Iterator[Problem]:
         for number, target in page.links:
             place = f"{page.path}:{number}"
             if re.match(r"[a-z][a-z0-9+.-]*:", target):
+                yield from _outward(place, target)
                 continue
             file, _, anchor = target.partition("#")
             if file.startswith("/"):
@@ -233,7 +234,7 @@ def links(tree: Tree) -> Iterator[Problem]:
             )
             # notebooks come into the site as docs/notebooks/
             actual = path.replace("docs/notebooks/", "notebooks/", 1)
-            if path not in tree.files and actual not in tree.files:
+            if not {path, actual} & (tree.files.keys() | tree.others):
                 yield Problem(
                     "link", place, f"dead link {target}", "fix the path, from this page"
                 )
@@ -247,6 +248,20 @@ def links(tree: Tree) -> Iterator[Problem]:
                     f"no anchor #{anchor} in {path}",
                     f"did you mean {near}?" if near else "use the heading's own id",
                 )
+
+
+def _outward(place: str, target: str) -> Iterator[Problem]:
+    """A link that leads out says exactly where: no address that only looks like one."""
+    host = re.match(r"[a-z]+://([^/?#]*)", target)
+    if host and not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?", host[1]):
+        yield Problem(
+            "link", place, f"the host of {target} is no plain name",
+            "write it in lower-case ASCII, without a user: letters can look alike",
+        )  # fmt: skip
+    elif (
+        target.startswith("http:") and host and host[1].endswith((".org", ".com", ".io"))
+    ):
+        yield Problem("link", place, f"{target} is not encrypted", "write https")
 
 
 def navigation(tree: Tree) -> Iterator[Problem]:

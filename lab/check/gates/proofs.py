@@ -100,7 +100,7 @@ def _binding(module: ast.Module) -> dict[str, list[ast.stmt]]:
         else:
             names = {
                 node.id
-                for node in ast.walk(statement)
+                for node in syntax.walk(statement)
                 if isinstance(node, ast.Name)
                 and isinstance(node.ctx, ast.Store | ast.Del)
             }
@@ -120,7 +120,7 @@ def _not_run(module: ast.Module, test: ast.FunctionDef) -> Iterator[str]:
     if "pytestmark" in names:
         applied.append(names["pytestmark"])
     for mark in applied:
-        for node in ast.walk(mark):
+        for node in syntax.walk(mark):
             text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
             if text in ("pytest.mark.skip", "pytest.mark.xfail"):
                 yield f"`{text}`"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lab.check import Problem
 from lab.check.content import Topic, Tree
+from lab.check.gates import outside
 from lab.check.gates.pages import length
 from lab.check.pages import LEVELS, LISTEN, PARTS, RED_FLAG, Page, Question, finding
 from lab.run import node, suite
@@ -133,7 +134,7 @@ def incomplete(tree: Tree, slug: str) -> list[Problem]:
         problem
         for gate in (
             _answer, _said_aloud, _diagram, _counts, _right, _findings,
-            _bank, _questions, _modules, _practice, _told,
+            _bank, _questions, _modules, _practice, _told, _outside,
         )
         for problem in gate(tree, topic)
     ]  # fmt: skip
@@ -372,6 +373,13 @@ def _told(tree: Tree, topic: Topic) -> Iterator[Problem]:
                 "untold", path, f"nothing links to docs/topics/{topic.slug}/",
                 f"add {where} that does",
             )  # fmt: skip
+
+
+def _outside(tree: Tree, topic: Topic) -> Iterator[Problem]:
+    """What is typed of others' facts; of a whole topic the page gates find it."""
+    if not topic.whole:
+        for page in topic.pages.values():
+            yield from outside.typed(tree, page)
 
 
 def _to_write(tree: Tree, slug: str) -> Iterator[Problem]:

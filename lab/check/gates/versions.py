@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from lab.check import Problem
+from lab.check import Problem, seals
 from lab.check.content import LOCKED, VERSIONS, Tree, failing
 
 _TYPED_VERSION = re.compile(
@@ -41,6 +41,11 @@ def matrix(tree: Tree) -> Iterator[Problem]:
             "versions", VERSIONS, f"not JSON: {error}", "run `make versions` again"
         )
         return
+    if tree.matrix and tree.matrix.get("seal") != seals.of_entry(tree.matrix, None):
+        yield Problem(
+            "versions", VERSIONS, "it is not what was written when the versions were run",
+            "it is not edited: restore it from git, or run `make versions`",
+        )  # fmt: skip
     for name, version in tree.matrix.get("columns", {}).get(LOCKED, {}).items():
         locked = tree.versions.get(name)
         if locked and locked.split(".")[0] != version.split(".")[0]:

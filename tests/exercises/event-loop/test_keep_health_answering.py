@@ -8,6 +8,8 @@ import pytest
 
 from lab.run import load, node
 
+# restates: event-loop/async-means-non-blocking event-loop/await-lets-others-in
+
 EVENTS = [f"event {number}: paid" for number in range(400_000)]
 
 

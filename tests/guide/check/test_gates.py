@@ -7,7 +7,7 @@ import pytest
 
 from lab.check import content, gates
 
-from .shared import CLEAN, ORDER, OTHERS, TAKE, append, codes, replace
+from .shared import CLEAN, ORDER, OTHERS, TAKE, append, codes, replace, reseal
 
 
 def test_the_clean_tree_has_no_problem():
@@ -39,6 +39,7 @@ CONTROLS = [
 def test_what_is_allowed_is_not_reported(plant):
     files = dict(CLEAN)
     plant(files)
+    reseal(files)
     assert codes(files) == []
 
 

@@ -27,6 +27,13 @@ FAULTS = [
     ("fence-unclosed", append("\n```python\nx = 1\n")),
     ("block-unclosed", replace(TRIAL, "More of it.\n///", "More of it.\n")),
     ("block-unclosed", replace(BANK, "- then: ask-2\n\n///", "- then: ask-2\n")),
+    ("block-unclosed", replace(TRIAL, "The caption.\n///", "The caption.\n")),
+    ("block-unclosed", append("\n/// details | Never closed\nText.\n")),
+    ("block-unclosed", append("\n//// details | A\n/// figure | way.svg\nText.\n////\n")),
+    (
+        "block-unclosed",
+        append("\n/// figure | way.svg\nA.\n\n/// details | B\nText.\n///\n"),
+    ),
     ("image-alt", append("\n![](../../evidence/demo/lag-plot.svg)\n")),
 ]
 

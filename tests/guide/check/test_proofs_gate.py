@@ -8,7 +8,7 @@ from .shared import CLEAN, add, assert_found, codes, ids, replace, reported_by
 
 FILE = "tests/topics/demo/test_demo.py"
 ASSERTS = 'assert node.lines("demo/order.mjs") == ["a", "b"]'
-MARK = '@pytest.mark.claim("demo/ticks-first", verdict="wrong")'
+MARK = CLEAN[FILE].split("\n")[5]
 FIRST = f"{MARK}\ndef test_ticks():\n    {ASSERTS}\n"
 DEEPER = ASSERTS.replace("assert", "    assert")
 

@@ -99,7 +99,10 @@ def test_ten_at_once_with_one_key_place_one_order_and_get_one_answer(database):
     const said = { texts: [...new Set(answers.map((one) => JSON.stringify(one)))] };
     said.placed = await value('SELECT count(*)::int FROM orders');
     said.other = await outcome(once({ ...asked, body: {} }, place));
-    said.bob = (await once({ ...asked, customer: 'bob' }, place)).z;
+    // bob has the same key by chance, and gets his own answer again
+    const bob = { ...asked, customer: 'bob' };
+    said.bob = (await once(bob, async () => ({ z: 'his' }))).z;
+    said.again = [(await once(bob, place)).z, (await once(asked, place)).z];
     said.keys = [];
     for (const key of [undefined, '', 'a b', ['k'], 'x'.repeat(101)])
       said.keys.push(await outcome(once({ ...asked, key }, place)));
@@ -113,7 +116,7 @@ def test_ten_at_once_with_one_key_place_one_order_and_get_one_answer(database):
     # json keeps the order of the keys, jsonb would have sorted them
     assert seen.pop("texts") == ['{"z":1,"a":2}']
     assert seen == {
-        "placed": 1, "other": 422, "bob": 1, "keys": [400] * 5, "fails": "boom", "then": 2,
+        "placed": 1, "other": 422, "bob": "his", "again": ["his", 1], "keys": [400] * 5, "fails": "boom", "then": 2,
     }  # fmt: skip
 
 
@@ -320,3 +323,22 @@ def test_an_event_that_cannot_be_published_stays_and_holds_back_the_next(databas
     assert seen == [
         [1, "down"], [0, "rejected with nothing"], [0, late], 2, [1, 2, 3], 0,
     ]  # fmt: skip
+
+
+def test_two_relays_at_once_publish_each_event_once(database):
+    seen = database.told("""
+    import { createOutbox } from './databases/outbox.mjs';
+    const told = [];
+    const held = gate();
+    const slow = async ({ event }) => { told.push(event.n); await held.opened; };
+    const first = createOutbox({ db, publish: slow, most: 1 });
+    const second = createOutbox({ db, publish: ({ event }) => { told.push(event.n); } });
+    for (const n of [1, 2, 3]) await first.add(db, { n });
+    const relaying = first.relay();
+    while (told.length === 0) await sleep(5);
+    const said = [(await second.relay()).published];
+    held.open();
+    said.push((await relaying).published, told);
+    say([...said, await value('SELECT count(*)::int FROM outbox')]);
+    """)
+    assert seen == [2, 1, [1, 2, 3], 0]

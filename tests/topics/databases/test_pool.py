@@ -67,11 +67,13 @@ def test_what_fails_or_goes_gives_its_connection_back(database):
     const begun = ({ query }) => query('BEGIN').then(boom);
     const gone = AbortSignal.abort(new Error('gone before'));
     const goes = new AbortController();
-    const said = [
-      await outcome(one.use(boom)),
-      await outcome(one.use(begun)),
+    const pid = async () => (await one.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+    const said = [await outcome(one.use(boom)), await outcome(one.use(begun))];
+    // nobody gets a connection with somebody's transaction
+    await until(`SELECT count(*) = 0 ${ours} AND state = 'idle in transaction'`);
+    said.push(
       await outcome(one.query('SELECT 1', [], { signal: gone })),
-    ];
+    );
     const sleeps = outcome(one.query('SELECT pg_sleep(30)', [], goes));
     const waits = outcome(one.query('SELECT 1', [], goes));
     await until(`SELECT count(*) = 1 ${ours} AND query LIKE '%sleep%'`);
@@ -81,15 +83,16 @@ def test_what_fails_or_goes_gives_its_connection_back(database):
     await one.use(async (lent) => { kept = lent; });
     said.push(await outcome(kept.query('SELECT 1')));
     // what nobody waited for is not left to the next one
+    const before = await pid();
     await one.use(async ({ query }) => { query('SELECT pg_sleep(30)').catch(() => {}); });
-    said.push((await one.query('SELECT 1 AS one')).rows[0].one, one.now());
+    said.push(before === (await pid()), one.now());
     await one.end();
     say(said);
     """)
     assert seen == [
         *["boom", "boom", "gone before", "gone", "gone"],
         "too late: the connection was given back",
-        *[1, {"open": 1, "idle": 1, "waiting": 0}],
+        *[False, {"open": 1, "idle": 1, "waiting": 0}],
     ]
 
 
@@ -254,6 +257,41 @@ def test_an_idle_connection_that_is_lost_ends_a_process_in_which_nobody_listens(
     assert (said in done.stderr) == (not listens)
 
 
+LENT = """
+import pg from 'pg';
+import {{ createPool }} from './databases/pool.mjs';
+const pool = {made};
+const other = new pg.Client('{url}');
+await other.connect();
+const lost = async ({{ query }}) => {{
+  const {{ pid }} = (await query('SELECT pg_backend_pid() AS pid')).rows[0];
+  await other.query('SELECT pg_terminate_backend($1)', [pid]);
+  await new Promise((resolve) => setTimeout(resolve, 10_000).unref());
+}};
+await pool.use(lost).catch(({{ code }}) => console.log(code));
+console.log((await pool.query('SELECT 1 AS one')).rows[0].one);
+await Promise.all([other.end(), pool.end()]);
+"""
+NOBODY = """Object.assign(new pg.Pool({{ connectionString: '{url}' }}).on('error', () => {{}}), {{
+  use: async (work) => {{
+    const client = await pool.connect();
+    return work({{ query: client.query.bind(client) }});
+  }},
+}})"""
+
+
+@pytest.mark.claim("databases/idle-client-error", verdict="right")
+@pytest.mark.parametrize("listens", [True, False])
+def test_so_does_one_that_is_lost_while_somebody_has_it_and_asks_nothing(
+    listens, database
+):
+    """A listener on the pool does not help then."""
+    made = "createPool({{ url: '{url}' }})" if listens else NOBODY
+    source = LENT.format(made=made.format(url=database.url), url=database.url)
+    done = node.evaluate(source, code=0 if listens else 1)
+    assert done.stdout == ("57P01\n1\n" if listens else "")
+
+
 @pytest.mark.claim("databases/client-timeout-stops-the-query", verdict="wrong")
 def test_query_timeout_leaves_the_query_running_and_statement_timeout_ends_it(database):
     seen = database.told("""
@@ -330,3 +368,27 @@ def test_a_pool_that_is_busy_makes_all_wait_or_some_hear_503_and_kills_nobody(
         codes = sorted(code(one.result()) for one in told)
         assert codes == [200] * 5 + [503] * 25
         process.until(lambda: code(early.get("/ready")) == 200)
+
+
+def test_postgresql_knows_a_pools_limits_and_ends_what_exceeds_them(database):
+    seen = database.told("""
+    const limits = { max: 1, statementMs: 1_100, lockMs: 120, idleMs: 130 };
+    const pool = createPool({ url, limits, logger: quiet });
+    const said = {};
+    const names = ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'];
+    for (const name of names)
+      said[name] = Object.values((await pool.query(`SHOW ${name}`)).rows[0])[0];
+    await other.query('BEGIN; LOCK TABLE orders');
+    said.lock = await outcome(pool.query('SELECT FROM orders'));
+    await other.query('COMMIT');
+    said.slow = await outcome(pool.query('SELECT pg_sleep(30)'));
+    const idle = transaction(pool, () => new Promise(() => {}), { tries: 1 });
+    said.idle = await outcome(idle);
+    await pool.end();
+    say(said);
+    """)
+    assert seen == {
+        "statement_timeout": "1100ms", "lock_timeout": "120ms",
+        "idle_in_transaction_session_timeout": "130ms",
+        "lock": "55P03", "slow": "57014", "idle": "25P03",
+    }  # fmt: skip

@@ -315,3 +315,25 @@ def test_a_quantity_is_a_whole_number_and_a_way_is_known(database):
     say(said);
     """)
     assert seen == [422] * 6 + ["TypeError"]
+
+
+@pytest.mark.claim("databases/locks-in-one-order", verdict="right")
+def test_a_transfer_locks_the_lower_id_first_whatever_lies_first_in_the_table(database):
+    seen = database.told("""
+    import { createTransfer } from './databases/transfer.mjs';
+    await rows("INSERT INTO accounts VALUES ('bob', 10), ('ann', 10)");
+    const transfer = createTransfer({ db });
+    const holder = await client();
+    const said = [];
+    for (const [from, to] of [['ann', 'bob'], ['bob', 'ann']]) {
+      await holder.query("BEGIN; SELECT FROM accounts WHERE id = 'ann' FOR UPDATE");
+      const paid = transfer({ from, to, cents: 1 });
+      await until(`SELECT count(*) = 1 ${ours} AND wait_event_type = 'Lock'`);
+      const free = "SELECT FROM accounts WHERE id = 'bob' FOR UPDATE NOWAIT";
+      said.push(await outcome(other.query(free).then(() => 'free')));
+      await holder.query('COMMIT');
+      await paid;
+    }
+    say(said);
+    """)
+    assert seen == ["free", "free"]

@@ -5,7 +5,15 @@ import pytest
 from lab.run import node
 
 
-@pytest.mark.claim("event-loop/unhandled-rejection-warns", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/unhandled-rejection-warns",
+    verdict="wrong",
+    counter=(
+        "here",
+        "setInterval(() => {}, 9); Promise.reject(new Error('lost'));",
+        "Promise.reject(new Error('lost')).catch(() => {});",
+    ),
+)
 def test_an_unhandled_rejection_ends_the_process():
     source = "setInterval(() => {}, 9); Promise.reject(new Error('lost'));"
     done = node.evaluate(source, code=1)
@@ -15,14 +23,30 @@ def test_an_unhandled_rejection_ends_the_process():
 LOST = "Promise.reject(new Error('lost')); setTimeout(() => console.log('alive'), 9);"
 
 
-@pytest.mark.claim("event-loop/unhandled-rejection-warns", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/unhandled-rejection-warns",
+    verdict="wrong",
+    counter=(
+        "here",
+        "process.on('{event}', () => {{}}); ",
+        "",
+    ),
+)
 @pytest.mark.parametrize("event", ["unhandledRejection", "uncaughtException"])
 def test_a_listener_of_either_event_keeps_the_process(event):
     done = node.evaluate(f"process.on('{event}', () => {{}}); {LOST}")
     assert done.stdout == "alive\n"
 
 
-@pytest.mark.claim("event-loop/unhandled-rejection-warns", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/unhandled-rejection-warns",
+    verdict="wrong",
+    counter=(
+        "here",
+        "--unhandled-rejections={mode}",
+        "--unhandled-rejections=warn",
+    ),
+)
 @pytest.mark.parametrize(
     ("mode", "code"), [("warn", 0), ("none", 0), ("strict", 1), ("throw", 1)]
 )
@@ -33,7 +57,15 @@ def test_two_modes_of_unhandled_rejections_keep_the_process(tmp_path, mode, code
     assert ("alive" in done.stdout) == (code == 0)
 
 
-@pytest.mark.claim("event-loop/both-awaits-in-one-try", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/both-awaits-in-one-try",
+    verdict="wrong",
+    counter=(
+        "here",
+        "await one; await other;",
+        "await Promise.all([one, other]);",
+    ),
+)
 @pytest.mark.parametrize("how", ["one after the other", "together"])
 def test_two_promises_that_are_not_awaited_together_can_end_the_process(how):
     source = """

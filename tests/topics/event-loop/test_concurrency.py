@@ -18,7 +18,15 @@ def test_check_then_act_across_an_await_sells_one_item_three_times():
     ]
 
 
-@pytest.mark.claim("event-loop/promise-all-limits", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/promise-all-limits",
+    verdict="wrong",
+    counter=(
+        "here",
+        "mapBounded(items, 10, query)",
+        "mapBounded(items, 20, query)",
+    ),
+)
 def test_promise_all_has_everything_in_flight_at_once_and_map_bounded_only_its_limit():
     peaks = """
     import { setTimeout as sleep } from 'node:timers/promises';
@@ -110,7 +118,14 @@ def test_a_bounded_map_leaves_nothing_on_a_signal_that_lives_longer():
     assert node.evaluate(source).stdout == "1 0\n"
 
 
-@pytest.mark.claim("event-loop/write-waits", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/write-waits",
+    verdict="wrong",
+    counter=(
+        "event-loop/backpressure.naive.mjs",
+        "event-loop/backpressure.mjs",
+    ),
+)
 def test_a_writer_that_ignores_false_fills_memory_and_pipeline_does_not():
     naive = node.lines("event-loop/backpressure.naive.mjs")
     assert naive[-1] == "waiting in memory: 64000 KiB"
@@ -119,7 +134,15 @@ def test_a_writer_that_ignores_false_fills_memory_and_pipeline_does_not():
     )
 
 
-@pytest.mark.claim("event-loop/context-follows-await", verdict="right")
+@pytest.mark.claim(
+    "event-loop/context-follows-await",
+    verdict="right",
+    counter=(
+        "event-loop/context.mjs",
+        "request.run('request 1', () => handle(60))",
+        "handle(60)",
+    ),
+)
 def test_a_request_keeps_its_context_across_awaits():
     lines = node.lines("event-loop/context.mjs")
     assert lines[2:] == [

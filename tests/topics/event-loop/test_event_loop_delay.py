@@ -35,14 +35,30 @@ def test_a_stalled_loop_shows_in_its_delay_and_its_utilisation():
     assert seen["after"]["utilization"] < 0.5  # since the last reading
 
 
-@pytest.mark.claim("event-loop/delay-sees-every-stall", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/delay-sees-every-stall",
+    verdict="wrong",
+    counter=(
+        "here",
+        'WATCH % ""',
+        'WATCH % "await sleep(100);"',
+    ),
+)
 def test_a_stall_that_begins_right_after_a_reset_is_not_recorded():
     seen = json.loads(node.evaluate(WATCH % "").stdout)
     assert seen["stalled"]["max"] < 1000
     assert seen["stalled"]["utilization"] > 0.8  # which sees it all the same
 
 
-@pytest.mark.claim("event-loop/profile-names-the-blocker", verdict="right")
+@pytest.mark.claim(
+    "event-loop/profile-names-the-blocker",
+    verdict="right",
+    counter=(
+        "here",
+        "simulate({{ runs: 3_000_000 }});",
+        "for (let i = 0; i < 1e9; i += 1);",
+    ),
+)
 def test_a_cpu_profile_names_the_function_that_blocks(tmp_path):
     flags = ("--cpu-prof", f"--cpu-prof-dir={tmp_path}")
     module = tmp_path / "busy.mjs"

@@ -11,7 +11,15 @@ from lab.run import node
 EMIT = "import { EventEmitter, once } from 'node:events';\n"
 
 
-@pytest.mark.claim("event-loop/emit-is-synchronous", verdict="right")
+@pytest.mark.claim(
+    "event-loop/emit-is-synchronous",
+    verdict="right",
+    counter=(
+        "here",
+        "emitter.emit('order');",
+        "setImmediate(() => emitter.emit('order'));",
+    ),
+)
 def test_listeners_have_run_in_their_order_before_emit_returns():
     source = """
     const emitter = new EventEmitter();
@@ -26,7 +34,15 @@ def test_listeners_have_run_in_their_order_before_emit_returns():
     assert node.printed(EMIT + source) == "before first second emitted\n"
 
 
-@pytest.mark.claim("event-loop/emit-is-synchronous", verdict="right")
+@pytest.mark.claim(
+    "event-loop/emit-is-synchronous",
+    verdict="right",
+    counter=(
+        "here",
+        "() => { throw new Error('broken'); }",
+        "() => {}",
+    ),
+)
 def test_a_listener_that_throws_throws_into_the_caller_and_the_next_is_not_called():
     source = """
     const emitter = new EventEmitter();
@@ -46,7 +62,15 @@ setTimeout(() => console.log('alive'), 20);
 """
 
 
-@pytest.mark.claim("event-loop/emit-is-synchronous", verdict="right")
+@pytest.mark.claim(
+    "event-loop/emit-is-synchronous",
+    verdict="right",
+    counter=(
+        "here",
+        "{ captureRejections: true }",
+        "{}",
+    ),
+)
 def test_an_async_listener_that_rejects_ends_the_process_unless_rejections_are_captured():
     lost = node.evaluate(EMIT + REJECTS % "", code=1)
     assert lost.stdout == "emitted true\n" and "Error: broken" in lost.stderr
@@ -71,12 +95,28 @@ def test_the_eleventh_listener_of_an_event_is_warned_about():
 # --- intervals ----------------------------------------------------------------------
 
 
-@pytest.mark.claim("event-loop/interval-waits-for-async", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/interval-waits-for-async",
+    verdict="wrong",
+    counter=(
+        "event-loop/interval.naive.mjs",
+        "running === 5",
+        "running === 1",
+    ),
+)
 def test_runs_of_an_interval_overlap_when_its_callback_is_slow():
     assert node.lines("event-loop/interval.naive.mjs") == ["runs at the same time: 5"]
 
 
-@pytest.mark.claim("event-loop/interval-waits-for-async", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/interval-waits-for-async",
+    verdict="wrong",
+    counter=(
+        "here",
+        "async () => { throw new Error('sync failed'); }",
+        "() => process.exit()",
+    ),
+)
 def test_a_rejection_in_an_intervals_callback_ends_the_process():
     source = "setInterval(async () => { throw new Error('sync failed'); }, 5);"
     assert "Error: sync failed" in node.evaluate(source, code=1).stderr
@@ -117,7 +157,15 @@ console.log(JSON.stringify(seen));
 """
 
 
-@pytest.mark.claim("event-loop/interval-waits-for-async", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/interval-waits-for-async",
+    verdict="wrong",
+    counter=(
+        "event-loop/interval.mjs",
+        "await task(signal);",
+        "task(signal).catch(tell);",
+    ),
+)
 def test_repeat_runs_one_at_a_time_outlives_failures_and_stops():
     seen = json.loads(node.printed(REPEAT))
     assert seen["most"] == 1 and seen["now"] == 0
@@ -149,7 +197,15 @@ def test_repeat_refuses_what_is_no_time_to_wait(wait):
 # --- promises -----------------------------------------------------------------------
 
 
-@pytest.mark.claim("event-loop/pending-promise-holds-process", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/pending-promise-holds-process",
+    verdict="wrong",
+    counter=(
+        "here",
+        '"await new Promise(() => {});", 13',
+        '"await null;", 13',
+    ),
+)
 @pytest.mark.parametrize(
     ("source", "code"),
     [
@@ -175,7 +231,15 @@ def test_what_holds_a_process_are_its_handles():
     assert node.printed(source) == "true\n"  # and it ended
 
 
-@pytest.mark.claim("event-loop/both-awaits-in-one-try", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/both-awaits-in-one-try",
+    verdict="wrong",
+    counter=(
+        "here",
+        "catch(() => stop.abort())",
+        "catch(() => {})",
+    ),
+)
 def test_promise_all_does_not_stop_the_other_and_a_signal_does():
     source = """
     import { setTimeout as sleep } from 'node:timers/promises';
@@ -205,7 +269,15 @@ console.log(turns > 500);
 """
 
 
-@pytest.mark.claim("event-loop/await-lets-others-in", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/await-lets-others-in",
+    verdict="wrong",
+    counter=(
+        "here",
+        '("await new Promise(setImmediate)", "true")',
+        '("await null", "true")',
+    ),
+)
 @pytest.mark.parametrize(
     ("work", "lets_in"),
     [

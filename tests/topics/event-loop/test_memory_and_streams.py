@@ -29,7 +29,15 @@ def limited(tmp_path, work: str, code: int | None):
     return node.run(program, flags=("--max-old-space-size=64",), code=code, timeout=60)
 
 
-@pytest.mark.claim("event-loop/heap-limit-bounds-memory", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/heap-limit-bounds-memory",
+    verdict="wrong",
+    counter=(
+        "here",
+        "Buffer.alloc(1024 * 1024, 1)",
+        "'x'",
+    ),
+)
 def test_buffers_are_outside_the_heap_and_its_limit(tmp_path):
     done = limited(tmp_path, "Buffer.alloc(1024 * 1024, 1)", code=0)
     used = json.loads(done.stdout)
@@ -39,7 +47,15 @@ def test_buffers_are_outside_the_heap_and_its_limit(tmp_path):
     assert used["heapUsed"] < 64 * MB
 
 
-@pytest.mark.claim("event-loop/heap-limit-bounds-memory", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/heap-limit-bounds-memory",
+    verdict="wrong",
+    counter=(
+        "here",
+        "Array.from({ length: 16384 }, (_, n) => ({ n, i }))",
+        "Buffer.alloc(1024)",
+    ),
+)
 def test_objects_are_in_the_heap_and_its_limit_ends_the_process(tmp_path):
     objects = "Array.from({ length: 16384 }, (_, n) => ({ n, i }))"
     done = limited(tmp_path, objects, code=None)
@@ -68,7 +84,15 @@ console.log(JSON.stringify([collections, paused, alive.length]));
 """
 
 
-@pytest.mark.claim("event-loop/leak-costs-only-memory", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/leak-costs-only-memory",
+    verdict="wrong",
+    counter=(
+        "here",
+        "(1, 400_000)",
+        "(1, 2)",
+    ),
+)
 def test_the_same_garbage_costs_more_and_longer_pauses_when_much_is_alive(tmp_path):
     found = []
     for size in (1, 400_000):
@@ -121,7 +145,15 @@ const sink = () => new Writable({ write(chunk, _, done) { done(); } });
 """
 
 
-@pytest.mark.claim("event-loop/pipe-cleans-up", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/pipe-cleans-up",
+    verdict="wrong",
+    counter=(
+        "here",
+        '"from.pipe(to)" if',
+        '"pipeline(from, to).catch(() => {})" if',
+    ),
+)
 @pytest.mark.parametrize("how", ["pipe", "pipeline"])
 def test_pipe_leaves_the_other_end_open_and_pipeline_destroys_both(how):
     tied = "from.pipe(to)" if how == "pipe" else "pipeline(from, to).catch(() => {})"
@@ -141,7 +173,15 @@ def test_pipe_leaves_the_other_end_open_and_pipeline_destroys_both(how):
     assert node.printed(STREAMS + source) == expected
 
 
-@pytest.mark.claim("event-loop/pipe-cleans-up", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/pipe-cleans-up",
+    verdict="wrong",
+    counter=(
+        "here",
+        "from.pipe(to);",
+        "pipeline(from, to).catch(() => {});",
+    ),
+)
 def test_an_error_does_not_travel_along_a_pipe():
     source = """
     const [from, to] = [source(), sink()];

@@ -9,7 +9,15 @@ def position(lines: list[str], text: str) -> int:
     return next(i for i, line in enumerate(lines) if text in line)
 
 
-@pytest.mark.claim("event-loop/next-tick-before-promises", verdict="depends")
+@pytest.mark.claim(
+    "event-loop/next-tick-before-promises",
+    verdict="depends",
+    counter=(
+        "event-loop/order.mjs",
+        "process.nextTick(",
+        "queueMicrotask(",
+    ),
+)
 def test_next_tick_is_before_promises_in_commonjs_and_after_them_in_a_module(
     tmp_path,
 ):
@@ -42,8 +50,24 @@ def test_recursive_next_tick_and_microtasks_starve_a_timer_and_set_immediate_doe
 # --- order and time ---------------------------------------------------------------
 
 
-@pytest.mark.claim("event-loop/set-immediate-is-immediate", verdict="depends")
-@pytest.mark.claim("event-loop/immediate-first-after-io", verdict="right")
+@pytest.mark.claim(
+    "event-loop/set-immediate-is-immediate",
+    verdict="depends",
+    counter=(
+        "event-loop/after-poll.mjs",
+        "stat('.', () => {",
+        "setImmediate(() => {",
+    ),
+)
+@pytest.mark.claim(
+    "event-loop/immediate-first-after-io",
+    verdict="right",
+    counter=(
+        "event-loop/after-poll.mjs",
+        "setImmediate(() => console",
+        "setTimeout(() => console",
+    ),
+)
 def test_in_an_io_callback_set_immediate_is_first_every_time():
     for _ in range(20):
         lines = node.lines("event-loop/after-poll.mjs")
@@ -56,7 +80,15 @@ def test_after_two_milliseconds_of_start_up_a_timer_is_first_from_the_main_modul
     }
 
 
-@pytest.mark.claim("event-loop/drained-between-callbacks", verdict="right")
+@pytest.mark.claim(
+    "event-loop/drained-between-callbacks",
+    verdict="right",
+    counter=(
+        "event-loop/drained.mjs",
+        "process.nextTick(",
+        "setImmediate(",
+    ),
+)
 def test_between_two_timer_callbacks_ticks_and_microtasks_are_drained():
     assert [line.strip() for line in node.lines("event-loop/drained.mjs")] == [
         "timer 1", "tick of timer 1", "microtask of timer 1", "timer 2",

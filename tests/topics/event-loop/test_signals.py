@@ -23,7 +23,15 @@ console.log(JSON.stringify({ cpu: (user + system) / 1000, active, utilization,
 """
 
 
-@pytest.mark.claim("event-loop/low-cpu-means-idle-loop", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/low-cpu-means-idle-loop",
+    verdict="wrong",
+    counter=(
+        "here",
+        "execSync('sleep 1');",
+        "await new Promise((wake) => setTimeout(wake, 1000));",
+    ),
+)
 def test_a_loop_that_waits_for_a_program_is_fully_used_and_needs_no_cpu():
     seen = json.loads(node.printed(IN_A_CALLBACK % "execSync('sleep 1');"))
     assert seen["utilization"] > 0.9 and seen["active"] > 900
@@ -68,7 +76,15 @@ def test_utilisation_is_a_threads_own():
     assert worker > 450 and worker > 5 * main
 
 
-@pytest.mark.claim("event-loop/pool-is-per-worker", verdict="wrong")
+@pytest.mark.claim(
+    "event-loop/pool-is-per-worker",
+    verdict="wrong",
+    counter=(
+        "here",
+        "stick(4);\n    worker.postMessage('go');",
+        "stick(3);\n    worker.postMessage('go');",
+    ),
+)
 def test_a_worker_waits_for_the_same_pool_as_the_main_thread():
     source = """
     import { once } from 'node:events';

@@ -9,7 +9,15 @@ import pytest
 from lab.run import node
 
 
-@pytest.mark.claim("event-loop/io-on-background-threads", verdict="depends")
+@pytest.mark.claim(
+    "event-loop/io-on-background-threads",
+    verdict="depends",
+    counter=(
+        "event-loop/pool-limit.mjs",
+        "stick(count)",
+        "stick(count - 1)",
+    ),
+)
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_sockets_answer_while_files_wait_for_a_pool_thread(size):
     pool = {"UV_THREADPOOL_SIZE": str(size)}
@@ -60,7 +68,15 @@ server.close();
 """
 
 
-@pytest.mark.claim("event-loop/more-threads-faster-http", verdict="depends")
+@pytest.mark.claim(
+    "event-loop/more-threads-faster-http",
+    verdict="depends",
+    counter=(
+        "here",
+        "kept);\nconst release = stick(4);",
+        "kept);\nconst release = stick(3);",
+    ),
+)
 def test_a_full_pool_stops_new_connections_by_name_and_nothing_else():
     at_first, at_last = node.evaluate(ASK_BY).stdout.splitlines()
     assert json.loads(at_first) == ["kept localhost", "new 127.0.0.1"]
@@ -130,7 +146,15 @@ const server = createServer((req, res) => res.end()).listen(0, '127.0.0.1', () =
 """
 
 
-@pytest.mark.claim("event-loop/single-threaded", verdict="depends")
+@pytest.mark.claim(
+    "event-loop/single-threaded",
+    verdict="depends",
+    counter=(
+        "here",
+        "stat('.', () => {\n      count();",
+        "setImmediate(() => {\n      count();",
+    ),
+)
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="Linux only")
 def test_the_threads_of_the_pool_are_started_at_its_first_use(tmp_path):
     program = tmp_path / "threads.cjs"  # a module is loaded with the pool's help

@@ -68,26 +68,30 @@ def test_it_opens_probes_once_and_closes_on_a_success():
 
 @pytest.mark.claim("resilience/every-error-counts", verdict="wrong")
 def test_clients_that_hang_up_open_nothing_and_a_deadline_of_the_caller_does():
+    """If that left the dependency time, half of the breaker's own timeout."""
     source = (
         breaker("hardened")
         + """
     import { deadline } from './resilience/deadline.mjs';
-    const counted = async (abort) => {
-      const { run, state } = createBreaker({ calls: 5 });
+    const counted = async ({ abort, spent = 600 }) => {
+      let clock = 0;
+      const { run, state } = createBreaker({ calls: 5, now: () => clock });
       for (let i = 0; i < 5; i += 1) {
         const caller = new AbortController();
         const time = deadline(1, { signal: caller.signal });
-        const call = run(() => new Promise(() => {}), { signal: time.signal });
+        const hangs = () => ((clock += spent), new Promise(() => {}));
+        const call = run(hangs, { signal: time.signal });
         if (abort) caller.abort(new Error('the client is gone'));
         await outcome(call);
         time.end();
       }
       return state();
     };
-    say({ gone: await counted(true), late: await counted(false) });
+    say({ gone: await counted({ abort: true }), late: await counted({}),
+      hasty: await counted({ spent: 400 }) });
     """
     )
-    assert told(source) == {"gone": "closed", "late": "open"}
+    assert told(source) == {"gone": "closed", "late": "open", "hasty": "closed"}
 
 
 @pytest.mark.claim("resilience/every-error-counts", verdict="wrong")

@@ -98,6 +98,11 @@ def test_in_order_everybody_is_told_answered_and_the_exit_code_is_0(ledger):
         term(server)
         process.until(lambda: client.get("/readyz").status_code == 503)
         assert client.post("/orders/late").status_code == 202  # still served
+        with opened(server, "socket") as late, pytest.raises(ConnectionClosed) as told:
+            late.recv(timeout=5)
+        assert told.value.rcvd.code == 1001
+        with asked(server, "/events") as late:
+            assert b"goodbye" in until_closed(late)
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(timeout=5)
         assert closed.value.rcvd.code == 1001
