@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -169,7 +170,9 @@ def _run(topic: str, name: str, work: Path, env: dict[str, str]) -> int | None:
     log.start()
     code = None
     try:
-        code = child.wait()
+        # not `wait`: a Ctrl-C that another thread is given would not end that
+        while (code := child.poll()) is None:
+            time.sleep(0.05)
     except KeyboardInterrupt:
         print("\nCtrl-C: the service is told to leave, once more kills it", flush=True)
     finally:

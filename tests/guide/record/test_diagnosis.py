@@ -248,7 +248,7 @@ def test_it_is_started_with_its_symptoms_and_a_deploy_loses_orders(work):
 def test_ctrl_c_ends_the_service_in_order(work):
     with running(work) as (child, token, said):
         os.kill(child.pid, signal.SIGINT)
-        process.until(lambda: child.poll() is not None)
+        process.until(lambda: child.poll() is not None, 60, "it ends")
         assert '"left"' in said() and said().endswith("ended with None\n")
         assert not process.survivors(token)
 
