@@ -9,16 +9,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** One request at a time, 10 ms each, in the order in which they came. */
 async function serve(name, skips) {
   const queue = [];
-  const server = createServer((req, res) => queue.push(res));
+  const take = (req, res) => queue.push({ res, came: performance.now() });
+  const server = createServer(take);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const state = { paused: false, over: false };
+  const state = { paused: false, resumed: 0, over: false };
   (async () => {
+    let free = 0; // when the last request was done, on a clock without delay:
     while (!state.over) {
-      const res = state.paused ? undefined : queue.shift();
-      if (res && skips && res.destroyed) continue; // its client has gone
-      await sleep(10); // with or without: an idle turn costs nothing
-      res?.end('ok');
+      const next = state.paused ? undefined : queue.shift();
+      if (skips && next?.res.destroyed) continue; // its client has gone
+      // so a timer that fires late does not make the server a slower one
+      if (next) free = Math.max(free, next.came, state.resumed) + 10;
+      await sleep(next ? Math.max(0, free - performance.now()) : 2);
+      next?.res.end('ok');
     }
   })();
   const close = () => {
@@ -56,6 +60,7 @@ async function offer({ url, state }, { tries, budget }, seconds) {
   for (let n = 0; n < seconds * 70; n += 1) {
     await sleep(Math.max(0, begin + (n * 1000) / 70 - performance.now()));
     state.paused = n >= seconds * 14 && n < seconds * 21;
+    if (state.paused) state.resumed = performance.now();
     asked.push(ask());
   }
   await Promise.all(asked);
