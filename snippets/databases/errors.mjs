@@ -1,4 +1,3 @@
-// --8<-- [start:errors]
 /** What we say about a failure; `status` is for the client. */
 export class Failure extends Error {
   constructor(status, message, options) {
@@ -15,7 +14,6 @@ export class OutcomeUnknown extends Failure {
     this.name = 'OutcomeUnknown';
   }
 }
-// --8<-- [end:errors]
 
 // --8<-- [start:status]
 // codes, not messages: those are translated, and differ by version

@@ -35,7 +35,6 @@ export function createList({ db }) {
 }
 // --8<-- [end:list]
 
-// --8<-- [start:cursor]
 const cursor = (sort, { at, id }) =>
   Buffer.from(JSON.stringify([sort, at, id])).toString('base64url');
 
@@ -55,4 +54,3 @@ function parse(after, sort) {
   }
   throw new Failure(400, 'This list has no such place.');
 }
-// --8<-- [end:cursor]

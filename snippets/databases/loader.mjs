@@ -21,7 +21,6 @@ export function createLoader(deps) {
 
   // --8<-- [end:loader]
 
-  // --8<-- [start:ask]
   async function ask(some) {
     const signal = AbortSignal.timeout(mostMs);
     try {
@@ -46,4 +45,3 @@ export function createLoader(deps) {
     return promise;
   };
 }
-// --8<-- [end:ask]

@@ -30,7 +30,6 @@ export async function migrate({ url, steps, logger = console, ...deps }) {
 
   // --8<-- [end:migrate]
 
-  // --8<-- [start:all]
   async function all({ query }) {
     await patiently(() => alone(query));
     await query(TABLE);
@@ -44,7 +43,6 @@ export async function migrate({ url, steps, logger = console, ...deps }) {
     }
     return left.map(({ id }) => id);
   }
-  // --8<-- [end:all]
 
   // --8<-- [start:patiently]
   /** A step that waits for a lock makes all others wait behind it. So it

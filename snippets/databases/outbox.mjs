@@ -46,7 +46,6 @@ export function createOutbox({ db, publish, most = 100, mostMs = 5_000 }) {
 }
 // --8<-- [end:relay]
 
-// --8<-- [start:failure]
 /** The error that `act` ended with, or the signal before it; else nothing. */
 async function failure(act, signal) {
   try {
@@ -57,4 +56,3 @@ async function failure(act, signal) {
     return error ?? new Error('rejected with nothing');
   }
 }
-// --8<-- [end:failure]

@@ -34,7 +34,6 @@ export function createReads({
 
   // --8<-- [end:replicas]
 
-  // --8<-- [start:read]
   async function read(place, text, values, options = {}) {
     const { signal } = options;
     try {
@@ -47,4 +46,3 @@ export function createReads({
   }
   return { written, read };
 }
-// --8<-- [end:read]

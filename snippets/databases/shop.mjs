@@ -30,7 +30,6 @@ export function createApp(deps = {}) {
   });
   // --8<-- [end:shop]
 
-  // --8<-- [start:routes]
   app.post('/orders', express.json({ limit: '16kb' }), async (req, res) => {
     const { body, user } = req;
     const key = req.get('Idempotency-Key');
@@ -59,7 +58,6 @@ export function createApp(deps = {}) {
   app.use(databaseErrors({ logger }));
   return app;
 }
-// --8<-- [end:routes]
 
 // --8<-- [start:place]
 const TAKE = `UPDATE products SET stock = stock - $2

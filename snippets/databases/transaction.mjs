@@ -34,7 +34,6 @@ export async function transaction(db, work, options = {}) {
 
 // --8<-- [end:transaction]
 
-// --8<-- [start:refused]
 /** A counter that fails is no reason to fail. */
 async function tell(callback, error) {
   try {
@@ -48,7 +47,6 @@ async function tell(callback, error) {
 const isRefusal = (error) =>
   error?.rolledBack === true ||
   (/^[0-9A-Z]{5}$/.test(error?.code) && !isLost(error));
-// --8<-- [end:refused]
 
 // --8<-- [start:once]
 function once(db, work, { isolation, signal, state }) {
