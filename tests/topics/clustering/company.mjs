@@ -8,6 +8,18 @@ export const recipes = {
     deps: () => ({ threads: 1, to: 1000 }),
     requests: [get('/report', 200), get('/health', 200)],
   },
+  'clustering/nightly.mjs#createNightly': {
+    deps: () => ({
+      redis: { set: async () => 'OK', eval: async () => 1 },
+      name: 'mail',
+      work: async () => {},
+      mostMs: 500,
+      leaseMs: 1000,
+    }),
+    use: (tick) => tick(),
+    numbers: { mostMs: 500, leaseMs: 1000 },
+    deadline: 2000,
+  },
   'clustering/shutdown.mjs#drainable': {
     make: (drainable, deps) => {
       const server = createServer((req, res) => res.writeHead(204).end());
@@ -26,6 +38,8 @@ export const recipes = {
 export const without = {
   'takes values and gives a value, at once and the same each time': `
     clustering/primes.mjs#countPrimes
+    clustering/ring.mjs#createRing
+    clustering/ring.mjs#byModulo
   `,
   "is a process's own, and the tests of this topic end that process in every way": `
     clustering/respawn.mjs#supervise

@@ -25,6 +25,7 @@ from .shared import (
 # --- restart and stop ----------------------------------------------------------------
 
 
+@pytest.mark.claim("clustering/rolling-restart-loses-nothing", verdict="right")
 def test_a_rolling_restart_replaces_all_workers_and_loses_no_request():
     with node.serve(HARDENED, "2") as server:
         before = workers(server)

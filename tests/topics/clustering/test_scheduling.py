@@ -97,7 +97,7 @@ def test_the_primary_takes_all_workers_with_it():
             assert len(pids) == 2 and not services.listens(server.port)
 
 
-@pytest.mark.claim("clustering/one-listener-per-port", verdict="wrong")
+@pytest.mark.claim("clustering/one-listener-per-port", verdict="right")
 def test_processes_without_a_primary_share_a_port_with_reuse_port():
     with node.serve("clustering/reuse-port.mjs", "1") as server:
         seen = set()

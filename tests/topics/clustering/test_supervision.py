@@ -285,6 +285,7 @@ def test_limits_that_are_no_numbers_are_refused_when_the_crew_is_made(crew, wron
     assert "started" not in done.stdout
 
 
+@pytest.mark.claim("clustering/proxy-spreads-the-query", verdict="right")
 def test_nginx_takes_a_query_of_death_to_the_next_server(nginx_proxy):
     with pytest.raises(node.NodeError, match="ended while it was being served, with 1"):
         with (
