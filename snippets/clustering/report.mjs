@@ -1,12 +1,14 @@
-// --8<-- [start:report]
 import express from 'express';
 import { availableParallelism } from 'node:os';
+// --8<-- [start:report]
 import { Piscina } from 'piscina';
 import { mapBounded } from '../event-loop/bounded.mjs';
 
 const filename = new URL('primes.mjs', import.meta.url).href;
 
-/** Cuts a heavy request into pieces for all threads. */
+/** Cuts a heavy request into pieces for all threads.
+ * @param {{ threads?: number, to?: number, atOnce?: number,
+ *   patience?: number, signal?: AbortSignal, logger?: Console }} deps */
 export function createApp(deps = {}) {
   const { signal, threads = availableParallelism(), to = 1e6 } = deps;
   const { atOnce = 4, patience = 10_000, logger = console } = deps;
@@ -20,8 +22,7 @@ export function createApp(deps = {}) {
   app.get('/health', (req, res) => res.json({ worker: process.pid }));
   app.get('/report', async (req, res) => {
     if (pending >= atOnce) return res.sendStatus(503);
-    // more pieces than threads, since they differ in cost
-    const step = Math.ceil(to / (8 * threads));
+    const step = Math.ceil(to / (8 * threads)); // pieces differ in cost
     const pieces = Array.from({ length: 8 * threads }, (_, i) => {
       return { from: 2 + i * step, to: Math.min(2 + (i + 1) * step, to) };
     });

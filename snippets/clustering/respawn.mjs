@@ -5,7 +5,9 @@ import { WAIT, numbers } from '../validation/numbers.mjs';
 
 /** Keeps `count` workers running. `ready` gives the port once all listen,
  * `stop` ends them in peace, `restart` replaces one after the other. A worker
- * not listening after `startMs`, or not gone after `leaveMs`, is killed. */
+ * not listening after `startMs`, or not gone after `leaveMs`, is killed.
+ * @param {{ count: number, port: number, startMs?: number, leaveMs?: number,
+ *   budget?: number, windowMs?: number }} limits */
 export function supervise({ count, port, ...limits }) {
   const { startMs = 30_000, leaveMs = 15_000 } = limits; // a drain takes 8 s
   const { budget = 5, windowMs = 10_000 } = limits;

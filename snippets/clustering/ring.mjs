@@ -1,6 +1,3 @@
-// node clustering/ring.mjs: which keys move when a fifth server comes
-import { pathToFileURL } from 'node:url';
-
 // --8<-- [start:ring]
 import { createHash } from 'node:crypto';
 
@@ -36,14 +33,3 @@ export function createRing(servers, { points = 100 } = {}) {
 export const byModulo = (servers) => (key) =>
   servers[place(key) % servers.length];
 // --8<-- [end:ring]
-
-if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const keys = Array.from({ length: 10_000 }, (_, n) => `user-${n}`);
-  const four = ['a', 'b', 'c', 'd'];
-  for (const [name, make] of Object.entries({ byModulo, createRing })) {
-    const [before, after] = [make(four), make([...four, 'e'])];
-    const moved = keys.filter((key) => before(key) !== after(key));
-    const toNew = moved.filter((key) => after(key) === 'e');
-    console.log(`${name}: ${moved.length} moved, ${toNew.length} to the new`);
-  }
-}

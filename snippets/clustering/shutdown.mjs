@@ -15,7 +15,9 @@ const { close } = NetServer.prototype;
 /** Returns `drain()`, which ends `server` and loses no request it has taken.
  * A kept connection may have a request on its way, so it is told first: by
  * `Connection: close` on its next answer. One that says nothing for `quietMs`
- * is closed. After `patienceMs` the rest is cut; `drain()` counts it. */
+ * is closed. After `patienceMs` the rest is cut; `drain()` counts it.
+ * @param {import('node:net').Server} server
+ * @param {{ patienceMs?: number, quietMs?: number }} limits */
 export function drainable(server, limits = {}) {
   const { patienceMs = 8000, quietMs = 2000 } = limits;
   numbers({ patienceMs, quietMs }, WAIT);

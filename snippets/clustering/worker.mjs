@@ -7,7 +7,9 @@ import { drainable } from './shutdown.mjs';
 
 /** What a worker does: serves, tells what killed it, leaves in peace. The app
  * gets two signals: on `leaving` it ends its streams, on `signal`, when the
- * last answer is out, its pools and timers. */
+ * last answer is out, its pools and timers.
+ * @param {{ createApp: Function, port: number | string, patienceMs?: number,
+ *   quietMs?: number }} deps */
 export async function serve({ createApp, port, ...patience }) {
   const [leaving, shutdown] = [new AbortController(), new AbortController()];
   const signals = { leaving: leaving.signal, signal: shutdown.signal };
@@ -19,8 +21,7 @@ export async function serve({ createApp, port, ...patience }) {
     res.once('close', () => inFlight.delete(res));
   });
 
-  // The last gasp: only looks on, so the process still ends. Synchronous,
-  // since nothing asynchronous would be finished.
+  // Only looks on: the process still ends, so the write is synchronous.
   process.on('uncaughtExceptionMonitor', (error) => {
     const message = error?.message ?? inspect(error); // of `throw null`
     tell({ crashed: process.pid, message, inFlight: [...inFlight.values()] });
