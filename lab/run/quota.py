@@ -44,7 +44,10 @@ def limit(cpus: float) -> Iterator[Limit | None]:
 def _made(cpus: float) -> Path | None:
     name, quota = f"proven-{os.getpid()}-{time.monotonic_ns()}", round(cpus * PERIOD)
     for parent, settings in (
-        (ROOT / "cpu", {"cpu.cfs_period_us": f"{PERIOD}", "cpu.cfs_quota_us": f"{quota}"}),
+        (
+            ROOT / "cpu",
+            {"cpu.cfs_period_us": f"{PERIOD}", "cpu.cfs_quota_us": f"{quota}"},
+        ),
         (ROOT, {"cpu.max": f"{quota} {PERIOD}"}),
     ):
         folder = parent / name

@@ -20,7 +20,7 @@ async function burst(seconds) {
   while (Date.now() < end) {
     await new Promise((on) => setTimeout(on, EVERY - (Date.now() % EVERY)));
     const before = process.cpuUsage();
-    for (let used = 0; used < BURST * 1000; ) {
+    for (let used = 0; used < BURST * 1000;) {
       countPrimes(2, 20_000); // about a millisecond
       const { user, system } = process.cpuUsage(before);
       used = user + system;

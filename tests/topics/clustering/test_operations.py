@@ -222,10 +222,12 @@ def test_a_probe_of_the_shared_port_does_not_find_a_worker_that_stands_still():
         os.kill(sick, signal.SIGSTOP)
         try:
             with ThreadPoolExecutor(10) as threads:
+
                 def probe(_):
                     with contextlib.suppress(httpx.TimeoutException):
                         return httpx.get(f"{server.url}/health", timeout=3).is_success
                     return False
+
                 answered = sum(threads.map(probe, range(10)))
             # whose connection the sick one has waits; it is given one more, at most
             with pytest.raises(httpx.TimeoutException):
