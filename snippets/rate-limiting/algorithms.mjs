@@ -1,6 +1,8 @@
 // Each gives a function: may this key go on now? `now` is a clock in ms.
 import { numbers } from '../validation/numbers.mjs';
 
+const steady = () => performance.now(); // Date.now() may be set back
+
 // --8<-- [start:fixed-window]
 /** One counter a key, which starts again with each window. */
 export function fixedWindow({ limit, windowMs, now = Date.now }) {
@@ -58,7 +60,7 @@ export function slidingCounter({ limit, windowMs, now = Date.now }) {
 // --8<-- [start:token-bucket]
 /** `burst` tokens at most, `limit` new ones a window; `cost` are taken. */
 export function tokenBucket(options) {
-  const { limit, windowMs, burst = limit, now = Date.now } = options;
+  const { limit, windowMs, burst = limit, now = steady } = options;
   numbers({ limit, windowMs, burst }, { above: 0 });
   const buckets = new Map();
   return (key, cost = 1) => {
@@ -76,7 +78,7 @@ export function tokenBucket(options) {
 // --8<-- [start:gcra]
 /** The same bucket in one number a key: when it would be full again. */
 export function gcra(options) {
-  const { limit, windowMs, burst = limit, now = Date.now } = options;
+  const { limit, windowMs, burst = limit, now = steady } = options;
   numbers({ limit, windowMs, burst }, { above: 0 });
   const each = windowMs / limit; // ms that one request costs
   const fullAt = new Map();

@@ -1,6 +1,7 @@
 // --8<-- [start:limits]
 import { once } from 'node:events';
 import { STATUS_CODES } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocketServer } from 'ws';
 import { tokenBucket } from '../rate-limiting/algorithms.mjs';
 import { limitsOf } from './limits.mjs';
@@ -11,6 +12,7 @@ const LIMITS = {
   burst: 40,
   perUser: 5, // sockets
   perProcess: 10_000, // sockets, and handshakes that are being decided
+  handshakes: 500, // a second: a crowd that comes back is let in bit by bit
   maxBuffered: 2 ** 20, // bytes that wait for one socket
   authenticateMs: 5000,
   heartbeatMs: 30_000,
@@ -36,6 +38,8 @@ export function attach(server, options) {
   });
   const users = new Map(); // user -> that user's sockets
   const undecided = new Set();
+  const perSecond = { limit: limits.handshakes, windowMs: 1000 };
+  const admit = tokenBucket(perSecond);
   const depart = route(server, path, upgrade);
   // --8<-- [end:upgrade]
 
@@ -53,7 +57,7 @@ export function attach(server, options) {
       const { origin } = req.headers; // browsers always send it
       if (origin && !origins.includes(origin)) return refuse(socket, 403);
       const all = wss.clients.size + undecided.size;
-      if (all > limits.perProcess) return refuse(socket, 503);
+      if (all > limits.perProcess || !admit('')) return refuse(socket, 503);
       const who = await authenticate(req, url);
       if (!who || who.expiresAt <= now()) return refuse(socket, 401);
       const mine = users.get(userOf(who));
@@ -165,14 +169,23 @@ export function attach(server, options) {
   // --8<-- [end:send]
 
   // --8<-- [start:leave]
-  /** Tells everybody to come back later, and ends those who don't go. */
-  async function leave({ code = 1012, patienceMs = 5000 } = {}) {
+  /** Tells everybody to come back later, at most `perSecond` of them, and
+   * ends those who don't go. All of it takes clients / perSecond and
+   * `patienceMs`: the platform's grace period must be longer. */
+  async function leave(how = {}) {
+    const { code = 1012, patienceMs = 5000, perSecond = Infinity } = how;
     const gone = once(wss, 'close');
     depart(); // whoever comes now gets 503
     wss.close();
-    clearInterval(heartbeat);
     for (const socket of undecided) refuse(socket, 503);
-    for (const socket of wss.clients) socket.close(code);
+    const batch = Math.max(1, Math.floor(perSecond / 20));
+    let told = 0;
+    for (const socket of wss.clients) {
+      socket.close(code);
+      told += 1;
+      if (told % batch === 0) await sleep((1000 * batch) / perSecond);
+    }
+    clearInterval(heartbeat);
     const late = setTimeout(() => {
       for (const socket of wss.clients) socket.terminate();
     }, patienceMs);

@@ -32,6 +32,50 @@ export const recipes = {
     requests: [get('/products', 200), get('/health', 200)],
     numbers: { limit: 100 },
   },
+  'rate-limiting/bucket.mjs#createBucket': {
+    deps: () => ({ capacity: 2, perSecond: 1000 }),
+    use: ({ take }) => take(randomUUID()).allowed,
+    numbers: { capacity: 2, perSecond: 1000, most: 10 },
+  },
+  'rate-limiting/shared-bucket.mjs#createSharedBucket': {
+    deps: () => ({
+      redis: { eval: async () => [1, 0] },
+      capacity: 2,
+      perSecond: 1000,
+      patienceMs: 100,
+    }),
+    use: async ({ take }) => (await take(randomUUID())).allowed,
+    deadline: 1000,
+    numbers: { capacity: 2, perSecond: 1000, processes: 2, patienceMs: 100 },
+  },
+  'rate-limiting/leases.mjs#createLeases': {
+    deps: () => ({
+      redis: { eval: async () => [2, 1000] },
+      limit: 2,
+      windowMs: 1000,
+      patienceMs: 100,
+    }),
+    use: async ({ take }) => typeof (await take(randomUUID())).allowed,
+    deadline: 1000,
+    numbers: { limit: 2, windowMs: 1000, batch: 2, most: 10, patienceMs: 9 },
+  },
+  'rate-limiting/shaper.mjs#createShaper': {
+    deps: () => ({ perSecond: 1000 }),
+    use: (run) => run(async () => 'done'),
+    numbers: { perSecond: 1000, waiting: 10, mostMs: 1000 },
+  },
+  'rate-limiting/slowdown.mjs#createSlowdown': {
+    use: ({ attempt }) => attempt(randomUUID()),
+    numbers: { free: 3, baseMs: 1000, mostMs: 2000, most: 10 },
+  },
+  'rate-limiting/limited.mjs#limited': {
+    deps: () => ({
+      bucket: { take: async () => ({ allowed: true, waitMs: 0 }) },
+      keyOf: () => 'ann',
+    }),
+    make: (limited, deps) => behind([limited(deps)]),
+    requests: [get('/', 204)],
+  },
   'rate-limiting/counter.mjs#allow': {
     deps: () => ({ redis: redisInMemory() }),
     make:

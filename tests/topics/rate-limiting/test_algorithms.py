@@ -52,6 +52,7 @@ def test_a_fixed_window_serves_twice_its_limit_at_every_second_boundary():
     assert seen == "200,200,200\n"
 
 
+@pytest.mark.claim("rate-limiting/gcra-is-a-bucket", verdict="right")
 def test_gcra_decides_as_the_token_bucket_does():
     seen = node.evaluate(
         ALGORITHMS

@@ -244,6 +244,7 @@ ASK = """async (url) => {
 }"""
 
 
+@pytest.mark.claim("rate-limiting/cors-above-the-limiter", verdict="right")
 @pytest.mark.parametrize(
     ("order", "seen"),
     [

@@ -229,6 +229,7 @@ def test_one_address_has_a_hundred_failures_a_day_for_all_accounts(login):
     assert sprayed == [401] * 100 + [429] * 5
 
 
+@pytest.mark.claim("rate-limiting/stuffing-passes-counters", verdict="right")
 def test_no_limit_sees_stuffing_that_takes_an_address_for_each_account(login):
     with login("login.mjs", f"proxies: '{ATTACKER}'") as server:
         with client(server.url) as botnet:

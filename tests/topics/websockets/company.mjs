@@ -27,6 +27,19 @@ async function firstMessage({ host, port }, where) {
 }
 
 export const recipes = {
+  'websockets/acks.mjs#createInbox': {
+    deps: () => ({ save: async () => 1 }),
+    use: async (onMessage) => {
+      const said = [];
+      const socket = { send: (text) => said.push(text), close() {} };
+      const work = onMessage(socket, '{"id":"00000001","text":"a"}', false);
+      const late = new Promise((on) => setTimeout(on, 1000, 'no ack'));
+      return Promise.race([work.then(() => said[0]), late]).catch(
+        () => 'the socket is ended by attach()',
+      );
+    },
+    numbers: {},
+  },
   'websockets/account.mjs#ticketRoute': {
     deps: () => ({
       sessionOf: () => ({ user: 'ann' }),
@@ -131,6 +144,7 @@ export const recipes = {
 export const without = {
   'takes values and gives a value, at once and the same each time': `
     websockets/limits.mjs#limitsOf
+    websockets/acks.mjs#createSender
   `,
   'needs Redis, which the tests of this topic take away from it': `
     websockets/log.mjs#redisLog

@@ -332,6 +332,7 @@ def test_send_ends_a_client_that_lags_too_far(module):
                 return left == 1
 
             process.until(read_on, what="the slow one was ended")
+            assert online(c) == 1  # and the quick one has stayed
 
 
 # --- before and between messages ----------------------------------------------------
