@@ -1,4 +1,3 @@
-// --8<-- [start:api]
 import express from 'express';
 import { rateLimit } from 'express-rate-limit';
 import { Problem, problems } from '../rest-apis/problem.mjs';
@@ -6,11 +5,14 @@ import { numbers } from '../validation/numbers.mjs';
 import { addressed } from './address.mjs';
 import { BoundedStore } from './memory.mjs';
 
+// --8<-- [start:api]
 const tea = { sku: 'tea', name: 'Green tea', priceCents: 799, stock: 12 };
 const inMemory = { list: async () => [tea] };
 
 /** `proxies`: the addresses of your own proxies, or false if there are none.
- * `store(name)`: one limiter's store, see shared.mjs; memory by default. */
+ * `store(name)`: one limiter's store, see shared.mjs; memory by default.
+ * @param {{ limit?: number, proxies?: false | string | string[],
+ *   store?: Function, products?: { list: Function } }} deps */
 export function createApp(deps = {}) {
   const { proxies = false, store = () => new BoundedStore() } = deps;
   const { products = inMemory, limit = 100, logger } = deps;

@@ -2,7 +2,9 @@
 import { Redis } from 'ioredis';
 
 /** A connected client that fails soon and follows a failover. Rejects if
- * Redis does not answer: a store made without it would stay broken. */
+ * Redis does not answer: a store made without it would stay broken.
+ * @param {{ url: string, signal?: AbortSignal, logger?: Console,
+ *   tries?: number, patienceMs?: number }} options */
 export async function connect(options) {
   const { url, signal, logger = console, tries = 3 } = options;
   const { patienceMs = 250 } = options; // with a Redis that is silent

@@ -7,7 +7,9 @@ const COUNT = `
   return redis.call('INCR', KEYS[1])
 `;
 
-/** May this key go on? */
+/** May this key go on?
+ * @param {import('ioredis').Redis} redis @param {string} key
+ * @param {{ limit: number, windowMs: number }} limits */
 export async function allow(redis, key, { limit, windowMs }) {
   return (await redis.eval(COUNT, 1, key, windowMs)) <= limit;
 }

@@ -15,7 +15,8 @@ const LIMITS = {
 };
 
 /** Limits of failed logins. A device from which this account has logged in
- * before is counted by itself, so that nobody else can lock it out. */
+ * before is counted by itself, so that nobody else can lock it out.
+ * @param {{ store: Function, known: Function }} deps */
 export function failureLimits({ store, known }) {
   return Object.entries(LIMITS).map(([name, [limit, windowMs, who]]) =>
     rateLimit({

@@ -1,4 +1,3 @@
-// --8<-- [start:login]
 import express from 'express';
 import { MINUTE, rateLimit } from 'express-rate-limit';
 import { randomBytes } from 'node:crypto';
@@ -8,6 +7,11 @@ import { account, failureLimits } from './failures.mjs';
 import { BoundedStore } from './memory.mjs';
 import { passwordsOf } from './passwords.mjs';
 
+// --8<-- [start:login]
+/** A login whose failures are limited, see failures.mjs.
+ * @param {{ users?: Map<string, any>, check?: Function, secret?: Buffer,
+ *   proxies?: false | string | string[], store?: Function, N?: number,
+ *   logger?: Console }} deps */
 export function createApp(deps = {}) {
   const { users = new Map(), N, check = passwordsOf({ users, N }) } = deps;
   const { secret = randomBytes(32), proxies = false, logger } = deps;

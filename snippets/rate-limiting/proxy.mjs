@@ -4,7 +4,8 @@ import { rateLimit } from 'express-rate-limit';
 import { numbers } from '../validation/numbers.mjs';
 
 /** `proxies`: addresses or networks of your own proxies, e.g. '10.0.0.5' or
- * ['10.1.0.0/16']; false if clients connect to this process themselves. */
+ * ['10.1.0.0/16']; false if clients connect to this process themselves.
+ * @param {{ limit?: number, proxies?: false | string | string[] }} deps */
 export function createApp({ limit = 10, proxies = '127.0.0.2' } = {}) {
   numbers({ limit });
   const app = express();

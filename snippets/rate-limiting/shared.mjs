@@ -3,7 +3,8 @@ import { RedisStore } from 'rate-limit-redis';
 import { connect } from './connect.mjs';
 import { BoundedStore } from './memory.mjs';
 
-/** Gives `store(name)`: in Redis if there is a `url`, else in memory. */
+/** Gives `store(name)`: in Redis if there is a `url`, else in memory.
+ * @param {{ url?: string, signal?: AbortSignal, logger?: Console }} deps */
 export async function stores({ url, ...options } = {}) {
   if (!url) return () => new BoundedStore();
   const { logger = console } = options;

@@ -1,7 +1,9 @@
 // --8<-- [start:slow]
 import { createServer } from 'node:http';
 
-/** A server that ends slow requests. All in ms; overrides in `options`. */
+/** A server that ends slow requests. All in ms; overrides in `options`.
+ * @param {import('node:http').RequestListener} app
+ * @param {import('node:http').ServerOptions} options */
 export function serverOf(app, options = {}) {
   const limits = {
     headersTimeout: 10_000, // until the last header is there

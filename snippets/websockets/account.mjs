@@ -2,7 +2,10 @@ import { attach } from './attach.mjs';
 
 // --8<-- [start:account]
 /** The same, for our own pages only: the Origin is checked, and a ticket,
- * which POST /ticket gives, takes the place of the cookie. */
+ * which POST /ticket gives, takes the place of the cookie.
+ * @param {import('node:http').Server} server
+ * @param {{ tickets: { redeem: Function }, ordersOf: Function,
+ *   origins: string[], logger?: Console }} deps */
 export function attachOrders(server, { tickets, ordersOf, ...options }) {
   const sockets = attach(server, {
     ...options, // origins, logger, limits
@@ -16,7 +19,9 @@ export function attachOrders(server, { tickets, ordersOf, ...options }) {
 }
 
 /** A ticket for whoever has a session. No CORS headers, so only our own pages
- * can read the answer; POST, since it changes something. */
+ * can read the answer; POST, since it changes something.
+ * @param {{ sessionOf: Function, tickets: { issue: Function },
+ *   logger?: Console }} deps */
 export function ticketRoute({ sessionOf, tickets, logger = console }) {
   return async (req, res) => {
     res.setHeader('Cache-Control', 'no-store');

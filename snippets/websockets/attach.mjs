@@ -23,7 +23,11 @@ const LIMITS = {
 // --8<-- [start:upgrade]
 /** WebSockets at `path` of an http(s) server. `authenticate(req, url)` gives
  * `{ user, expiresAt }`, or nothing. All callbacks may be async, and fail.
- * The limits are for one process. */
+ * The limits are for one process.
+ * @param {import('node:http').Server} server
+ * @param {{ path: string, authenticate: Function, origins?: string[],
+ *   onOpen?: Function, onMessage?: Function, logger?: Console,
+ *   now?: () => number } & Partial<typeof LIMITS>} options */
 export function attach(server, options) {
   const { path, origins = [], authenticate, onOpen, onMessage } = options;
   const { now = Date.now, logger = console } = options;

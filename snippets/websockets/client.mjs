@@ -15,7 +15,10 @@ const LIMITS = {
 // --8<-- [start:follow]
 /** Follows a feed until `signal` aborts: comes back after a random time, and
  * goes on after the last event that `onEvent` has done. If that fails, the
- * event comes again. `url(cursor)` may be async: it fetches the ticket. */
+ * event comes again. `url(cursor)` may be async: it fetches the ticket.
+ * @param {{ url: Function, onEvent: Function, onReset?: Function,
+ *   signal: AbortSignal, logger?: Console, random?: () => number }
+ *   & Partial<typeof LIMITS>} options */
 export async function follow({ url, onEvent, onReset, signal, ...options }) {
   const { random = Math.random, logger = console } = options;
   const { spreadMs, maxMs, ...limits } = limitsOf(LIMITS, options);

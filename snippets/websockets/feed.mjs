@@ -8,7 +8,10 @@ const LIMITS = {
 };
 
 /** Sends sockets what is appended to `log`, in order and each event once,
- * from where a socket left off. A slow one is only behind. */
+ * from where a socket left off. A slow one is only behind.
+ * @param {{ log: { append: Function, read: Function, onAppend: Function },
+ *   signal?: AbortSignal, logger?: Console, batch?: number,
+ *   beatMs?: number, most?: number }} deps */
 export function createFeed({ log, signal, logger = console, ...options }) {
   const { batch, beatMs, most } = limitsOf(LIMITS, options);
   const pumps = new Map(); // by socket

@@ -2,7 +2,9 @@
 import { WAIT, numbers } from '../validation/numbers.mjs';
 
 /** `usual`, with the numbers that `given` has instead. What is no number
- * above 0 throws now, when something is made; so does what no timer takes. */
+ * above 0 throws now, when something is made; so does what no timer takes.
+ * @param {Record<string, number>} usual
+ * @param {Record<string, any>} given */
 export function limitsOf(usual, given) {
   const limits = {};
   for (const name of Object.keys(usual))

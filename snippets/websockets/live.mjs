@@ -7,7 +7,10 @@ import { memoryLog } from './log.mjs';
 import { createTickets } from './tickets.mjs';
 
 /** A feed for whoever has a session, by WebSocket once `app.attach(server)`
- * was called, and by SSE. `sessionOf(req)` gives `{ user, expiresAt }`. */
+ * was called, and by SSE. `sessionOf(req)` gives `{ user, expiresAt }`.
+ * @param {{ sessionOf?: Function, origins?: string[], log?: object,
+ *   tickets?: object, beatMs?: number, signal?: AbortSignal,
+ *   leaving?: AbortSignal, logger?: Console }} options */
 export function createApp(options = {}) {
   const { signal, leaving = signal, logger = console, ...deps } = options;
   const { log = memoryLog(), tickets = createTickets() } = deps;

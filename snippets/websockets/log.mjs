@@ -3,7 +3,8 @@ import { connect } from '../rate-limiting/connect.mjs';
 import { limitsOf } from './limits.mjs';
 
 // --8<-- [start:memory]
-/** The last `keep` events, numbered, for one process. */
+/** The last `keep` events, numbered, for one process.
+ * @param {{ keep?: number, epoch?: string }} options */
 export function memoryLog({ epoch = randomUUID(), ...options } = {}) {
   const { keep } = limitsOf({ keep: 1000 }, options);
   const rows = [];
@@ -53,7 +54,9 @@ const APPEND = `
 
 // --8<-- [start:redis]
 /** The same for all processes. Pub/sub only rings: who misses it reads at the
- * next one, after a reconnection, or within `everyMs`. */
+ * next one, after a reconnection, or within `everyMs`.
+ * @param {{ url: string, signal?: AbortSignal, name?: string,
+ *   logger?: Console, keep?: number, everyMs?: number }} options */
 export async function redisLog({ url, signal, name = 'feed', ...options }) {
   const { logger = console } = options;
   const limits = limitsOf({ keep: 1000, everyMs: 5000 }, options);

@@ -4,7 +4,8 @@ import { limitsOf } from './limits.mjs';
 // --8<-- [start:tickets]
 /** One ticket opens one socket, once, soon. It may stand in a URL, and so in
  * a log: by then it is used, or void within seconds. In memory; several
- * processes share a store, and its methods may be async. */
+ * processes share a store, and its methods may be async.
+ * @param {{ ttlMs?: number, most?: number, now?: () => number }} limits */
 export function createTickets({ now = Date.now, ...options } = {}) {
   const { ttlMs, most } = limitsOf({ ttlMs: 10_000, most: 10_000 }, options);
   const issued = new Map(); // in the order of their end

@@ -242,7 +242,9 @@ def test_leases_end_with_their_window_and_a_question_is_asked_once(with_redis):
     assert said == [[5, 2], [True]]
 
 
-@pytest.mark.parametrize(("how", "allowed"), [("open: true", True), ("open: false", False)])
+@pytest.mark.parametrize(
+    ("how", "allowed"), [("open: true", True), ("open: false", False)]
+)
 def test_without_redis_leases_do_what_was_decided(how, allowed):
     said = printed(f"""
       const redis = {{ eval: () => new Promise(() => {{}}) }};

@@ -80,7 +80,7 @@ def test_an_upgrade_reaches_no_middleware_and_no_header_of_express(module):
 # --- codes -----------------------------------------------------------------------------
 
 
-@pytest.mark.claim("websockets/1006-is-never-sent", verdict="right")
+@pytest.mark.claim("websockets/nobody-sends-1006", verdict="right")
 def test_1006_cannot_be_sent_and_is_what_both_ends_see_of_a_cut_connection():
     lines = """
     import { once } from 'node:events';
