@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { Problem } from './problem.mjs';
 
 /** `authenticate(req)` says who it is, `{ id }`, or null. Every answer below
- * is one user's: caches of others must not keep it. */
+ * is one user's: caches of others must not keep it.
+ * @param {Function} authenticate */
 export function identify(authenticate) {
   return async (req, res, next) => {
     res.set('Cache-Control', 'private, no-cache').vary('Authorization');
@@ -16,7 +17,8 @@ export function identify(authenticate) {
 
 const hash = (text) => createHash('sha256').update(text).digest('hex');
 
-/** API keys, kept as hashes: `users` maps the hash of a key to a user id. */
+/** API keys, kept as hashes: `users` maps the hash of a key to a user id.
+ * @param {Map<string, string>} users */
 export function bearer(users) {
   return (req) => {
     const [scheme, key] = (req.get('Authorization') ?? '').split(' ');

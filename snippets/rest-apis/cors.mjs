@@ -4,7 +4,8 @@ import { isOrigin } from '../validation/rules.mjs';
 
 /** `origins`: who may read answers in a browser, e.g. ['https://shop.test'].
  * Compared as a whole: no pattern, no suffix, never "null". To stand above
- * whatever may refuse: an answer without it is "Failed to fetch". */
+ * whatever may refuse: an answer without it is "Failed to fetch".
+ * @param {string[]} origins */
 export function crossOrigin(origins) {
   const wrong = origins.find((one) => !isOrigin(one));
   if (wrong !== undefined) throw new TypeError(`${wrong} is not an origin`);

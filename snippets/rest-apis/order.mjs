@@ -4,7 +4,8 @@ const ITEM = ['sku', 'quantity'];
 const MOST_ERRORS = 20; // an answer must not grow with the attack
 
 /** What a client may say of an order, and nothing else: `{ value }` with new
- * objects of known shape, or `{ errors }` with JSON Pointers to them. */
+ * objects of known shape, or `{ errors }` with JSON Pointers to them.
+ * @param {any} body */
 export function parseOrder(body) {
   const errors = [];
   const check = (right, pointer, detail) => {

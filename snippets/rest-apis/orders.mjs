@@ -1,4 +1,3 @@
-// --8<-- [start:app]
 import express from 'express';
 import { requestDeadline } from '../resilience/deadline.mjs';
 import { WAIT, numbers } from '../validation/numbers.mjs';
@@ -11,6 +10,12 @@ import { notFound, problems } from './problem.mjs';
 import { ordersRouter } from './router.mjs';
 import { createStore } from './store.mjs';
 
+// --8<-- [start:app]
+/** Orders over HTTP. What it does not get stands in memory, and without
+ * `authenticate` nobody is let in.
+ * @param {{ authenticate?: Function, store?: object, parseOrder?: Function,
+ *   priceOf?: Function, origins?: string[], requestMs?: number,
+ *   signal?: AbortSignal, leaving?: AbortSignal, logger?: Console }} deps */
 export function createApp(deps = {}) {
   const { store = createStore(), parseOrder = parse } = deps;
   const { priceOf = pricesIn(), origins = [] } = deps;

@@ -5,7 +5,9 @@ import { WAIT, numbers } from '../validation/numbers.mjs';
 const SAFE = new Set(['GET', 'HEAD', 'PUT', 'DELETE']); // to say twice
 
 /** A fetch for calls to other services. Each try ends in time, and retries
- * come out of a budget: one for every ten calls, ten at most in reserve. */
+ * come out of a budget: one for every ten calls, ten at most in reserve.
+ * @param {{ fetch?: typeof globalThis.fetch, timeoutMs?: number,
+ *   tries?: number }} options */
 export function createCall(options = {}) {
   const { fetch = globalThis.fetch, timeoutMs = 1000, tries = 3 } = options;
   numbers({ timeoutMs }, WAIT);

@@ -27,7 +27,8 @@ const SAID = {
 };
 
 /** The last middleware. What is not certainly the client's doing is a 500:
- * an error of another service, too, may carry a `status`. */
+ * an error of another service, too, may carry a `status`.
+ * @param {{ logger?: Console }} deps */
 export function problems({ logger = console } = {}) {
   // four parameters, or Express does not take it for an error handler
   return (error, req, res, next) => {
@@ -67,6 +68,8 @@ export const notFound = () => {
   throw new Problem(404);
 };
 
+/** A handler that refuses all other methods.
+ * @param {string[]} allowed */
 export function methods(...allowed) {
   const headers = { Allow: allowed.join(', ') };
   return (req) => {

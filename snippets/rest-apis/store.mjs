@@ -33,7 +33,8 @@ const SORTS = {
 
 // --8<-- [start:store]
 /** Orders in SQLite. Every method is async so that a database behind a socket
- * can stand in; this one is not: a query holds the loop while it runs. */
+ * can stand in; this one is not: a query holds the loop while it runs.
+ * @param {string} path @param {{ now?: () => number }} deps */
 export function createStore(path = ':memory:', { now = Date.now } = {}) {
   const db = new DatabaseSync(path);
   prepare(db);
@@ -117,7 +118,8 @@ function ordersOf({ customer, sql, atomically, now }) {
 // --8<-- [end:list]
 
 // --8<-- [start:row]
-/** A row as clients see it: no `seq`, no null. */
+/** A row as clients see it: no `seq`, no null.
+ * @param {any} row */
 export function order({ id, customer, status, total, version, ...row }) {
   const note = row.note ?? undefined;
   const items = JSON.parse(row.items);

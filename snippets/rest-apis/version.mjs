@@ -5,7 +5,9 @@ import { Problem } from './problem.mjs';
  * weak, and If-Match never matches a weak one (RFC 9110, 13.1.1). */
 export const etag = ({ version }) => `"${version}"`;
 
-/** Throws unless the client has seen this very version. */
+/** Throws unless the client has seen this very version.
+ * @param {import('express').Request} req
+ * @param {{ version: number }} order */
 export function mustMatch(req, order) {
   const given = req.get('If-Match');
   if (!given) throw new Problem(428, 'Say which version with If-Match.');

@@ -33,6 +33,7 @@ def proxy(
     keepalive: int = 0,
     websocket: bool = False,
     retry: bool = True,
+    cache: bool = False,
     location: str = "",
     source: str = "127.0.0.2",
 ) -> Iterator[Proxy]:
@@ -53,19 +54,22 @@ def proxy(
     test about streams takes nginx). `retry` sends a GET or HEAD whose upstream fails
     to the next one; an upstream that failed is asked again by the next request, so
     that the turns can be counted (nginx waits ten seconds unless told).
-    `location` is text for nginx's `location /`, and forces nginx.
+    `cache` keeps each 200 for a minute, by its URL, unless the upstream forbids it, as
+    a CDN that was told to cache does; it forces nginx, and so does `location`, text for
+    nginx's `location /`.
     `source` is the address that the upstreams see: not that of the tests' own
     clients, since `trust proxy: 'loopback'` would trust them too.
 
     Raises ServiceError.
     """
     urls = [upstreams] if isinstance(upstreams, str) else list(upstreams)
-    kind = kind or ("nginx" if location or _installed() else "node")
-    _check_proxy(urls, kind, balance, forwarded, location, source)
+    own = cache or bool(location)  # what the lines of Node do not know
+    kind = kind or ("nginx" if own or _installed() else "node")
+    _check_proxy(urls, kind, balance, forwarded, own, source)
     options = {
         "upstreams": urls, "balance": balance, "forwarded": forwarded,
         "keepalive": keepalive, "websocket": websocket, "retry": retry,
-        "source": source,
+        "source": source, "cache": cache,
     }  # fmt: skip
     recipe = _nginx(options, location) if kind == "nginx" else _node_proxy(options)
     with running(Proxy, recipe) as service:
@@ -79,16 +83,16 @@ def nginx(upstreams: str | Sequence[str], **options):
     return proxy(upstreams, kind="nginx", **options)
 
 
-def _check_proxy(urls, kind, balance, forwarded, location, source) -> None:
+def _check_proxy(urls, kind, balance, forwarded, own, source) -> None:
     for given, allowed in (
         (kind, ("nginx", "node")), (balance, BALANCE), (forwarded, FORWARDED),
     ):  # fmt: skip
         if given not in allowed:
             raise ServiceError(f"proxy: no '{given}' — choose from {', '.join(allowed)}")
-    if kind == "node" and location:
+    if kind == "node" and own:
         raise ServiceError(
-            "proxy: the Node one does not read nginx's directives — leave `location` "
-            "out, or take kind='nginx'"
+            "proxy: the Node one does not read nginx's directives and has no cache — "
+            "leave `location` and `cache` out, or take kind='nginx'"
         )
     for url in urls:
         parts = urlsplit(url)
@@ -199,6 +203,7 @@ events {{ worker_connections 4096; }}
 http {{
   access_log off;
   {temporary}
+  {f"proxy_cache_path {folder}/cache keys_zone=kept:1m;" if options["cache"] else ""}
   {upgrade_map}
   upstream behind {{ {balance} {servers} {keepalive} }}
   server {{
@@ -213,6 +218,7 @@ http {{
       proxy_set_header Connection {connection};
       {upgrade}
       {forwarded}
+      {"proxy_cache kept; proxy_cache_valid 200 1m;" if options["cache"] else ""}
       {location}
     }}
   }}

@@ -1,6 +1,7 @@
 // How the exported functions of this topic are used politely; what a recipe holds is
 // said in tests/guide/company/world.mjs.
 import { randomUUID } from 'node:crypto';
+import { createJobs } from '../../../snippets/rest-apis/jobs.mjs';
 import { createStore } from '../../../snippets/rest-apis/store.mjs';
 import {
   JSON_TYPE,
@@ -14,6 +15,44 @@ import {
 } from '../../guide/company/helpers.mjs';
 
 export const recipes = {
+  'rest-apis/jobs.mjs#createJobs': {
+    deps: () => ({ work: async () => 'done', mostMs: 500 }),
+    use: async ({ add, find }) => {
+      const { id } = add('ann', randomUUID(), {});
+      return typeof find('ann', id).state;
+    },
+    numbers: { atOnce: 2, most: 10, mostMs: 500, keepMs: 500 },
+  },
+  'rest-apis/jobs.mjs#jobsRouter': {
+    deps: () => ({
+      jobs: createJobs({ work: async () => 'done' }),
+      ownerOf: async () => 'ann',
+      inputOf: async () => ({}),
+    }),
+    always: ['jobs'], // ours, and synchronous
+    make: (jobsRouter, deps) => behind([jobsRouter(deps)]),
+    requests: [get('/unknown', 404)],
+  },
+  'rest-apis/webhook.mjs#webhook': {
+    deps: () => ({ enqueue: async () => {}, mostMs: 500 }),
+    make: (webhook, deps) =>
+      behind([webhook({ secrets: [Buffer.from('s')], ...deps })]),
+    requests: [{ method: 'POST', path: '/', status: 401 }],
+    numbers: { toleranceMs: 1000, mostMs: 500 },
+  },
+  'rest-apis/retired.mjs#retired': {
+    deps: () => ({ count: async () => {} }),
+    make: (retired, deps) =>
+      behind([
+        retired({
+          since: new Date('2026-01-01'),
+          sunset: new Date('2999-01-01'),
+          link: 'https://shop.test/v2',
+          ...deps,
+        }),
+      ]),
+    requests: [get('/', 204)],
+  },
   'rest-apis/auth.mjs#identify': {
     deps: () => ({ authenticate: ann }),
     make: (identify, { authenticate }) => behind(identify(authenticate)),
@@ -72,6 +111,7 @@ export const recipes = {
 export const without = {
   'takes values and gives a value, at once and the same each time': `
     rest-apis/auth.mjs#bearer
+    rest-apis/csv.mjs#csvField
     rest-apis/idempotency.mjs#onceOf
     rest-apis/order.mjs#parseOrder
     rest-apis/patch.mjs#mergePatch

@@ -249,6 +249,7 @@ def test_what_is_no_origin_is_refused_when_the_app_is_made():
     assert seen.split() == ["TypeError"] * 7
 
 
+@pytest.mark.claim("rest-apis/preflight-has-no-credentials", verdict="right")
 def test_a_preflight_needs_no_token_and_names_no_stranger(api):
     ask = {"Access-Control-Request-Method": "PUT"}
     with api(deps="origins: ['https://shop.test']") as users:

@@ -79,6 +79,7 @@ const slow = async (skus) => {
 """
 
 
+@pytest.mark.claim("rest-apis/twenty-with-one-key", verdict="right")
 @pytest.mark.parametrize(("snippet", "orders"), [(NAIVE, 20), (HARDENED, 1)])
 def test_twenty_at_once_with_one_key(api, snippet, orders):
     """The naive cache looks, waits for prices, and only then remembers. Prices come
