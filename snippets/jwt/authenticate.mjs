@@ -2,7 +2,8 @@
 import { ACCESS, cookieOf } from './cookies.mjs';
 
 /** Gives `authenticate(req)`: `{ id, sid }`, or null. `revoked(claims)` is
- * the price of a logout that counts at once. */
+ * the price of a logout that counts at once.
+ * @param {{ verify: Function, revoked?: Function }} deps */
 export function createAuthenticate({ verify, revoked = async () => false }) {
   return async function authenticate(req) {
     const [scheme, given] = req.headers.authorization?.split(' ') ?? [];

@@ -5,7 +5,8 @@ import { isOrigin } from '../validation/rules.mjs';
 /** Reads and checks what tokens need. Call it before you listen: a secret
  * that is missing or weak must stop the deployment, not the first login.
  * A secret is 32 random bytes; of several, joined by commas, the first
- * signs and all are taken. */
+ * signs and all are taken.
+ * @param {NodeJS.ProcessEnv} env */
 export function readConfig(env) {
   const problems = [];
   const keys = secretsOf(env, 'JWT_SECRET', problems).map(keyOf);

@@ -5,15 +5,19 @@ export const ACCESS = '__Host-access';
 export const REFRESH = '__Host-refresh';
 const safe = { httpOnly: true, secure: true, sameSite: 'strict', path: '/' };
 
+/** @param {import('express').Response} res
+ * @param {{ access: string, refresh: string, life: number }} tokens */
 export function setCookies(res, { access, refresh, life }) {
   res.cookie(ACCESS, access, safe); // gone with the browser, or its `exp`
   res.cookie(REFRESH, refresh, { ...safe, maxAge: life });
 }
 
+/** @param {import('express').Response} res */
 export function clearCookies(res) {
   for (const name of [ACCESS, REFRESH]) res.clearCookie(name, safe);
 }
 
+/** @param {import('express').Request} req @param {string} name */
 export function cookieOf(req, name) {
   for (const pair of (req.headers.cookie ?? '').split('; ')) {
     if (pair.startsWith(`${name}=`)) return pair.slice(name.length + 1);
@@ -28,7 +32,8 @@ import { demand } from './demand.mjs';
 
 /** Refuses changes that a page of another origin asks for. SameSite alone
  * lets subdomains ask. A bearer token no browser sends by itself, and who
- * sends neither that nor an Origin is no browser. */
+ * sends neither that nor an Origin is no browser.
+ * @param {string[]} origins */
 export function fromOurOrigins(origins) {
   // a text would include every part of itself: https://shop.co for .com
   const right = Array.isArray(origins) && origins.every(isOrigin);

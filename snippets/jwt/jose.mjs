@@ -6,7 +6,9 @@ import { demand, demandTexts } from './demand.mjs';
 import { wellFormed } from './form.mjs';
 import { quietly } from '../validation/quietly.mjs';
 
-/** The same `issue(user)` with jose, which also knows Ed25519. */
+/** The same `issue(user)` with jose, which also knows Ed25519.
+ * @param {{ key: any, issuer: string, audience: string, lifetime?: number,
+ *   now?: () => number }} deps */
 export function createTokens(deps) {
   const { key, issuer, audience, lifetime = 300, now = Date.now } = deps;
   demandTexts({ issuer, audience });
@@ -27,7 +29,10 @@ export function createTokens(deps) {
 // --8<-- [end:issue]
 
 // --8<-- [start:verify]
-/** `keys(header)` finds a key: see keys.mjs, and fromMap below. */
+/** `keys(header)` finds a key: see keys.mjs, and fromMap below.
+ * @param {{ keys: Function, algorithms: string[], issuer: string,
+ *   audience: string, lifetime?: number, leeway?: number,
+ *   refused?: Function }} deps */
 export function createVerifier({ refused = () => {}, ...deps }) {
   const check = checkOf(deps);
   return async function verify(token) {
@@ -67,6 +72,8 @@ function checkOf(deps) {
 // --8<-- [end:verify]
 
 // --8<-- [start:map]
+/** Keys that do not change, by kid.
+ * @param {Map<string, any>} keys */
 export function fromMap(keys) {
   return ({ kid, alg }) => {
     const key = keys.get(kid);

@@ -15,7 +15,9 @@ const OF_THE_TOKEN = [
 // --8<-- [start:keys]
 /** Finds keys by `kid` at one address, ours. A kid that is not known makes
  * jose fetch again, once a `cooldown`. While the issuer is away, the keys
- * that we had go on being used. Times in ms. */
+ * that we had go on being used. Times in ms.
+ * @param {{ url: string, cooldown?: number, maxAge?: number,
+ *   timeout?: number, fetch?: typeof globalThis.fetch }} deps */
 export function createKeys(deps) {
   const { url, cooldown = 30_000, maxAge = 600_000, timeout = 2000 } = deps;
   const { fetch = globalThis.fetch, now = Date.now } = deps;

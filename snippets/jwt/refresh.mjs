@@ -1,11 +1,13 @@
-// --8<-- [start:refresh]
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { numbers } from '../validation/numbers.mjs';
 
+// --8<-- [start:refresh]
 /** Sessions with refresh tokens that rotate. A token is `sid.n.mac`: the
  * session, its number in it, and a MAC by `secret`: 32 random bytes, or a
  * list of such. The store keeps only the number that is due, so it holds
- * nothing to steal; a token that was made up never reaches it. */
+ * nothing to steal; a token that was made up never reaches it.
+ * @param {{ store: object, secret: Buffer | Buffer[], grace?: number,
+ *   reused?: Function, now?: () => number }} deps */
 export function createSessions(deps) {
   const { store, secret, grace = 10_000, now = Date.now } = deps;
   // (user, sid): take back what the thief has; if that fails, so do we

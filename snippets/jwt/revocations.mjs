@@ -5,7 +5,9 @@ import { away } from './unavailable.mjs';
 /** Sessions whose access tokens must not be used though they are valid. An
  * entry outlives every such token: the leeway counts twice, since the clock
  * of who verifies may be behind by as much. In seconds. Without a `redis`
- * each process knows only its own. */
+ * each process knows only its own.
+ * @param {{ redis?: import('ioredis').Redis, lifetime?: number,
+ *   leeway?: number, now?: () => number }} deps */
 export function createRevocations(deps) {
   const { redis, lifetime = 300, leeway = 5, now = Date.now } = deps;
   numbers({ lifetime });

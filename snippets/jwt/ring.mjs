@@ -5,7 +5,8 @@ import { numbers } from '../validation/numbers.mjs';
 /** The issuer's keys. A new one is published `ahead` of its first use, so
  * that every verifier's cache has it; an old one stays published until the
  * last token that it signed has expired: `lifetime` is a token's, leeway
- * included. In ms. */
+ * included. In ms.
+ * @param {{ ahead: number, lifetime: number, now?: () => number }} deps */
 export function createKeyRing({ ahead, lifetime, now = Date.now }) {
   numbers({ ahead }, { least: 0 });
   numbers({ lifetime });

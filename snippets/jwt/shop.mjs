@@ -11,7 +11,9 @@ import { memoryStore, redisStore } from './stores.mjs';
 import { createTokens } from './tokens.mjs';
 import { createVerifier } from './verify.mjs';
 
-/** All of the chapter in one app. Throws when it is not configured. */
+/** All of the chapter in one app. Throws when it is not configured.
+ * @param {{ check?: Function, env?: NodeJS.ProcessEnv, limits?: Function[],
+ *   signal?: AbortSignal, logger?: Console, refused?: Function }} deps */
 export async function createApp(deps = {}) {
   const { env = process.env, signal, logger, refused, ...rest } = deps;
   const { keys, refresh, origins, ...names } = readConfig(env);

@@ -5,7 +5,8 @@ import { away } from './unavailable.mjs';
 const DAY = 24 * 60 * 60 * 1000;
 
 /** Sessions in this process, for trials. `life` in ms, whatever is done in
- * between; beyond `most` the oldest session ends. */
+ * between; beyond `most` the oldest session ends.
+ * @param {{ life?: number, most?: number }} limits */
 export function memoryStore({ life = 30 * DAY, most = 100_000 } = {}) {
   numbers({ life, most });
   const sessions = new Map(); // oldest first
@@ -59,7 +60,8 @@ redis.call('DEL', KEYS[1])
 return {'reused', user}`;
 
 /** The same in Redis, where a script runs to its end: no two tabs, processes
- * or thieves can both be told 'next'. */
+ * or thieves can both be told 'next'.
+ * @param {import('ioredis').Redis} redis @param {{ life?: number }} limits */
 export function redisStore(redis, { life = 30 * DAY } = {}) {
   numbers({ life });
   const key = (sid) => `session:${sid}`;

@@ -5,7 +5,9 @@ import { numbers } from '../validation/numbers.mjs';
 import { demandTexts } from './demand.mjs';
 
 /** Gives `issue(user)`, which signs an access token with jsonwebtoken.
- * `key`: { kid, alg, private }; `lifetime` in seconds. */
+ * `key`: { kid, alg, private }; `lifetime` in seconds.
+ * @param {{ key: any, issuer: string, audience: string, lifetime?: number,
+ *   now?: () => number }} deps */
 export function createTokens(deps) {
   const { key, issuer, audience, lifetime = 300, now = Date.now } = deps;
   demandTexts({ issuer, audience });

@@ -7,7 +7,9 @@ import { quietly } from '../validation/quietly.mjs';
 
 /** Gives `verify(token)`: its claims, or null whatever is wrong with it.
  * `keys`: kid -> { alg, public }. The key says which algorithm it is for;
- * the token only says which of our keys it means. Times in seconds. */
+ * the token only says which of our keys it means. Times in seconds.
+ * @param {{ keys: Map<string, any>, issuer: string, audience: string,
+ *   lifetime?: number, leeway?: number, refused?: Function }} deps */
 export function createVerifier({ refused = () => {}, ...deps }) {
   const check = checkOf(deps);
   return function verify(token) {

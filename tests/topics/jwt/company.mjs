@@ -33,6 +33,39 @@ function forged() {
 }
 
 export const recipes = {
+  'jwt/client.mjs#createClient': {
+    deps: () => ({
+      refresh: async () => true,
+      fetch: async () => new Response('ok'),
+    }),
+    use: async (ask) =>
+      ask('http://a.test/').then(
+        ({ status }) => status,
+        () => 'no answer',
+      ),
+  },
+  'jwt/dpop.mjs#createDpop': {
+    make: (createDpop, deps) =>
+      createDpop({ origin: 'https://api.shop.test', ...deps }),
+    use: (holds) =>
+      holds({ get: () => 'x', method: 'GET', originalUrl: '/' }, 't', {}),
+    numbers: { maxAge: 60, leeway: 5, most: 10 },
+  },
+  'jwt/not-before.mjs#createNotBefore': {
+    deps: () => ({
+      redis: { get: async () => null, set: async () => 'OK' },
+      lifetime: 300,
+      cacheMs: 0,
+      patienceMs: 100,
+    }),
+    use: async ({ end, revoked }) => {
+      const failed = ({ status }) => status;
+      await end('ann').catch(failed);
+      return revoked({ sub: 'bob', iat: 1 }).catch(failed);
+    },
+    deadline: 1000,
+    numbers: { lifetime: 300, patienceMs: 100, most: 10 },
+  },
   'jwt/app.mjs#createApp': {
     deps: () => ({
       issue: async () => 'token',
