@@ -1,8 +1,8 @@
 // The filter of a long list (the ledger, the bank of questions): what is chosen stands in
 // the address, so that a view can be linked to. Without it the page is complete, just
 // longer. The list says by `data-filter` which fields its rows have; `topic` is that of
-// the group around them. What can be typed is looked for in a row's text and in its
-// `data-also`.
+// the group around them. What can be typed is looked for in a row's text and, with
+// `data-also`, in the words of also.json, which is fetched once somebody types.
 const list = document.querySelector('[data-filter]');
 const fields = list.dataset.filter.split(' ');
 const groups = [...list.querySelectorAll('[data-group]')].map((group) => ({
@@ -48,17 +48,31 @@ const count = document.createElement('output');
 form.append(...fields.map(choice), labelled('Words', words), count);
 
 // of a row what is looked for in, once somebody looks
-const haystacks = new WeakMap();
+let haystacks = new WeakMap();
+let also = {}; // by topic and anchor
 const haystack = (row) => {
-  if (!haystacks.has(row))
-    haystacks.set(
-      row,
-      `${row.textContent} ${row.dataset.also ?? ''}`.toLowerCase(),
-    );
+  if (!haystacks.has(row)) {
+    const { hash } = row.querySelector('a') ?? {};
+    const key = `${row.closest('[data-group]').dataset.group}${hash ?? ''}`;
+    const text = `${row.textContent} ${also[key] ?? ''}`;
+    haystacks.set(row, text.toLowerCase());
+  }
   return haystacks.get(row);
 };
+const fetchAlso = async () => {
+  const answer = await fetch(new URL('also.json', import.meta.url));
+  also = await answer.json();
+  haystacks = new WeakMap();
+  if (words.value) filter();
+};
+if ('also' in list.dataset) {
+  // without them the titles are looked through: no reason for an error
+  const once = () => fetchAlso().catch(() => {});
+  words.addEventListener('focus', once, { once: true });
+  if (words.value) once();
+}
 
-const filter = () => {
+function filter() {
   const { words: typed, ...wanted } = Object.fromEntries(new FormData(form));
   const needles = typed.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
@@ -81,7 +95,7 @@ const filter = () => {
   );
   const search = query.size ? `?${query}` : location.pathname;
   history.replaceState(null, '', search + location.hash);
-};
+}
 
 form.addEventListener('input', filter);
 form.addEventListener('submit', (event) => event.preventDefault());

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from mkdocs.plugins import event_priority
+from mkdocs.structure.files import File
 
 from lab import SNIPPETS
 
@@ -41,10 +42,12 @@ def on_pre_build(config):
 
 @event_priority(100)  # before mkdocs-jupyter looks at the files
 def on_files(files, config):
-    """Add the notebooks, and what leads on from old addresses."""
+    """Add the notebooks, what leads on from old addresses, and the bank's words."""
     _now("notebook_pages").bring(files, config)
     for file in _now("moved").pages(_now("elements").tree(), config):
         files.append(file)
+    words = _now("overview").also(_now("elements").tree())
+    files.append(File.generated(config, "assets/also.json", content=words))
     return files
 
 

@@ -24,7 +24,54 @@ RENAMED = {
     "work-on-the-loop": ("index", "broken-then-fixed"),
     "ask-next": ("questions", ""),
     "practise": ("index", "next"),
-}
+    # clustering
+    "leaving-under-load": ("code", "drain-an-http-server"),
+    "listen-zero": ("questions", ""),
+    "one-heavy-request": ("code", "heavy-work-on-a-pool-of-threads"),
+    "the-query-of-death": ("index", "broken-then-fixed"),
+    "the-worker-that-cannot-start": (
+        "code", "supervisor-with-backoff-and-rolling-restart",
+    ),
+    # rate limiting
+    "a-hundred-at-once": ("code", "an-atomic-counter"),
+    "graphql-and-websockets": ("questions", "cost-based-limits"),
+    "guessing-passwords": ("code", "login-with-limits-of-failures"),
+    "slow-headers": ("code", "timeouts-for-slow-clients"),
+    "x-forwarded-for": ("code", "trust-your-own-proxies"),
+    # WebSockets
+    "a-client-that-is-stopped": ("claims", "claim-keepalive-is-enough"),
+    "a-client-that-stops-reading": ("claims", "claim-send-is-delivery"),
+    "a-frame-of-two-bytes": ("index", "broken-then-fixed"),
+    "a-page-on-another-site": ("claims", "claim-same-site-protects"),
+    "a-restart": ("claims", "claim-every-message-arrives"),
+    "authenticate": ("questions", "how-to-authenticate"),
+    "idle-timeout": ("questions", "every-sixty-seconds"),
+    "which-library": ("questions", "what-socket-io-adds"),
+    "why-masked": ("questions", "handshake-and-mask"),
+    # REST APIs
+    "a-service-that-hangs": ("code", "calls-to-other-services"),
+    "another-site-in-the-users-browser": ("code", "cors-for-named-origins"),
+    "content-negotiation": ("questions", ""),
+    "how-to-version": ("questions", "rename-a-field"),
+    "somebody-elses-order-and-a-status-of-ones-own": (
+        "code", "the-app-and-its-order",
+    ),
+    "sync-sqlite": ("code", "idempotency-key-and-order-in-one-transaction"),
+    "twenty-at-once-with-one-key": ("claims", "claim-twenty-with-one-key"),
+    "two-writers": ("code", "versions-with-if-match"),
+    # JWT
+    "a-flood-of-kids-and-jku": ("code", "keys-from-one-address"),
+    "a-new-key": ("code", "rotate-keys"),
+    "a-script-in-the-page-a-form-on-another-site": (
+        "code", "configuration-and-the-whole-app",
+    ),
+    "a-stolen-refresh-token": ("code", "refresh-tokens-with-reuse-detection"),
+    "forged-tokens-and-another-services": ("index", "broken-then-fixed"),
+    "jku": ("questions", "key-from-the-header"),
+    "limit-refresh": ("questions", "order-of-checks"),
+    "payload-is-text": ("questions", ""),
+    "signature-first": ("questions", "order-of-checks"),
+}  # fmt: skip
 _NAMES = {
     "index": "the answer",
     "questions": "the questions",

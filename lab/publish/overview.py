@@ -24,6 +24,7 @@ A note.
 ///
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -71,7 +72,8 @@ class Bank(Block):
     NAME = "bank"
 
     def on_create(self, parent):
-        return element(parent, "div", "pn-bank", **{"data-filter": "topic level kind"})
+        data = {"data-filter": "topic level kind", "data-also": ""}
+        return element(parent, "div", "pn-bank", **data)
 
     def on_end(self, block):
         element(block, "div", "pn-filter-place")
@@ -88,12 +90,22 @@ class Bank(Block):
     def _question(self, listed, each: pages.Question):
         level, kind = each.options.get("level", ""), each.options.get("kind", "")
         data = {"data-row": "", "data-level": level, "data-kind": kind}
-        if each.also:
-            data["data-also"] = " ".join(each.also)
         item = element(listed, "li", **data)
         path, _, anchor = each.place.partition("#")
         element(item, "a", text=each.asked, href=f"{link(path)}#{anchor}").tail = " "
         element(item, "span", "pn-note", f"{level} · {kind}")
+
+
+def also(found: content.Tree) -> str:
+    """The words under which each question is found as well, as JSON by topic and anchor:
+    the bank's filter fetches it, so that the page itself stays small."""
+    words = {
+        f"{topic.slug}#{each.place.partition('#')[2]}": " ".join(each.also)
+        for topic in found.counted.values()
+        for each in topic.questions
+        if each.also
+    }
+    return json.dumps(words, ensure_ascii=False, separators=(",", ":"))
 
 
 class Ledger(Block):

@@ -80,7 +80,6 @@ const rsa = [
 ];
 // --8<-- [end:algorithms]
 
-// --8<-- [start:spellings]
 const cut = (text) => text.slice(0, -4);
 /** The same bytes: the last character's spare bits are not zero. */
 function respelled(text) {
@@ -110,9 +109,7 @@ const ec = [
 ];
 const cutOff = (k) => parts(k).slice(0, 2).join('.');
 
-// --8<-- [end:spellings]
 
-// --8<-- [start:signatures]
 const signatures = [
   [
     'claims changed',
@@ -132,9 +129,7 @@ const signatures = [
   ['white space', 'a line feed at the end', no, (k) => `${k.token()}\n`],
   ['five parts', 'looks encrypted', no, (k) => `${k.token()}.AA.AA`],
 ];
-// --8<-- [end:signatures]
 
-// --8<-- [start:headers]
 const extension = { crit: ['exp2'], exp2: 0 };
 const raw = { b64: false, crit: ['b64'] };
 const headers = [
@@ -150,9 +145,7 @@ const headers = [
   ['crit', 'extension we lack', TAKEN, (k) => k.token(extension)],
   ['b64 false', 'unencoded payload', TAKEN, (k) => k.token(raw)],
 ];
-// --8<-- [end:headers]
 
-// --8<-- [start:keys]
 const keys = [
   [
     'kid /dev/null',
@@ -185,7 +178,6 @@ const keys = [
     (k) => k.token({ jku: 'https://evil.test/jwks' }, {}, 'mine'),
   ],
 ];
-// --8<-- [end:keys]
 
 // --8<-- [start:claims]
 const claims = [
@@ -224,7 +216,6 @@ const claims = [
 ];
 // --8<-- [end:claims]
 
-// --8<-- [start:people]
 const people = [
   [
     'other issuer',
@@ -261,4 +252,3 @@ export const FORGERIES = {
   RS256: [...rsa, spare],
   ES256: ec,
 };
-// --8<-- [end:people]

@@ -1,5 +1,4 @@
 // Every forged token against three verifiers
-// --8<-- [start:keys]
 import {
   createSecretKey,
   generateKeyPairSync,
@@ -20,7 +19,6 @@ const KEYS = {
   RS256: pair(generateKeyPairSync('rsa', { modulusLength: 2048 })),
   ES256: pair(generateKeyPairSync('ec', { namedCurve: 'P-256' })),
 };
-// --8<-- [end:keys]
 
 // --8<-- [start:matrix]
 const ours = {

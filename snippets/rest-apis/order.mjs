@@ -38,7 +38,6 @@ export function parseOrder(body) {
 }
 // --8<-- [end:parse]
 
-// --8<-- [start:rules]
 const isObject = (value) =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -61,4 +60,3 @@ function token(name) {
   const text = name.slice(0, 100).toWellFormed();
   return encodeURIComponent(text.replaceAll('~', '~0').replaceAll('/', '~1'));
 }
-// --8<-- [end:rules]

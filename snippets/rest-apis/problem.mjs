@@ -63,7 +63,6 @@ function clients(error) {
 }
 // --8<-- [end:handler]
 
-// --8<-- [start:refusals]
 export const notFound = () => {
   throw new Problem(404);
 };
@@ -76,4 +75,3 @@ export function methods(...allowed) {
     throw new Problem(405, `${req.method} is not one of them.`, { headers });
   };
 }
-// --8<-- [end:refusals]

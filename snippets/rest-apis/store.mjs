@@ -1,6 +1,5 @@
 /* eslint-disable n/no-unsupported-features/node-builtins -- node:sqlite is
    a release candidate on Node 24, and warns on 22 */
-// --8<-- [start:schema]
 import { DatabaseSync } from 'node:sqlite';
 import { atomically as allOrNothing } from '../architecture/atomically.mjs';
 
@@ -29,7 +28,6 @@ const SORTS = {
   total: ['total, seq', '(total, seq) > (:total, :seq)'],
   '-total': ['total DESC, seq DESC', '(total, seq) < (:total, :seq)'],
 };
-// --8<-- [end:schema]
 
 // --8<-- [start:store]
 /** Orders in SQLite. Every method is async so that a database behind a socket
@@ -54,7 +52,6 @@ export function createStore(path = ':memory:', { now = Date.now } = {}) {
 }
 // --8<-- [end:store]
 
-// --8<-- [start:prepare]
 /** Several processes may begin with one new file. While one of them switches
  * it to WAL, SQLite refuses the others at once, `busy_timeout` or not. */
 function prepare(db, tries = 200) {
@@ -68,7 +65,6 @@ function prepare(db, tries = 200) {
     }
   }
 }
-// --8<-- [end:prepare]
 
 // --8<-- [start:orders]
 function ordersOf({ customer, sql, atomically, now }) {
@@ -117,7 +113,6 @@ function ordersOf({ customer, sql, atomically, now }) {
 
 // --8<-- [end:list]
 
-// --8<-- [start:row]
 /** A row as clients see it: no `seq`, no null.
  * @param {any} row */
 export function order({ id, customer, status, total, version, ...row }) {
@@ -125,7 +120,6 @@ export function order({ id, customer, status, total, version, ...row }) {
   const items = JSON.parse(row.items);
   return { id, customer, items, note, status, total, version };
 }
-// --8<-- [end:row]
 
 // --8<-- [start:once]
 const DAY = 86_400_000;

@@ -12,7 +12,7 @@ import pytest
 from lab import BUILD, EXECUTED, NOTEBOOKS, ROOT, SNIPPETS
 from lab.publish import moved as moved_pages
 from lab.publish import notebook_pages
-from lab.run import browser
+from lab.run import browser, process
 
 from .shared import CLAIMS, QUESTIONS, REPO, TREE, paths
 
@@ -435,9 +435,9 @@ def test_the_bank_is_filtered_by_topic_level_kind_and_words(open_page):
     own = [q for q in QUESTIONS if q.topic == "jwt" and q.options["level"] == "senior"]
     assert rows.count() == len(own) > 0
     page.get_by_label("Words").fill("rotate")
-    assert rows.locator("a").all_inner_texts() == [
-        q.asked for q in own if "rotate" in f"{q.asked} {q.also}".lower()
-    ]
+    wanted = [q.asked for q in own if "rotate" in f"{q.asked} {q.also}".lower()]
+    # the words beside a question are fetched when somebody begins to type
+    process.until(lambda: rows.locator("a").all_inner_texts() == wanted)
     assert page.url.endswith("?topic=jwt&level=senior&words=rotate")
     page.reload(wait_until="networkidle")
     assert page.locator(".pn-filter output").inner_text() == (

@@ -86,7 +86,7 @@ def test_a_long_job_is_a_202_with_a_place_that_says_how_it_goes(app):
         assert c.get(f"{failed}/result").status_code == 409
 
 
-@pytest.mark.claim("rest-apis/202-is-for-fire-and-forget", verdict="wrong")
+@pytest.mark.claim("rest-apis/accepted-means-forget", verdict="wrong")
 def test_a_job_is_submitted_once_is_its_owners_and_can_be_cancelled(app):
     with node.serve(app(JOBS % "")) as server, server.client() as c:
         first = submit(c, "slow", "a-1").headers["Location"]
