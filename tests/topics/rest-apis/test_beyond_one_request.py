@@ -241,7 +241,9 @@ def test_a_shared_cache_gives_bob_anns_profile_unless_the_answer_is_private(
     with node.serve(app(PROFILE % header)) as server:
         proxy = nginx_proxy(server.url, cache=True)
         answers = [
-            httpx.get(f"{proxy.url}/me", headers={"Cookie": f"user={user}"}).json()["user"]
+            httpx.get(f"{proxy.url}/me", headers={"Cookie": f"user={user}"}).json()[
+                "user"
+            ]
             for user in ("ann", "bob")
         ]
     assert answers == seen
