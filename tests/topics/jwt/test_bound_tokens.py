@@ -14,8 +14,6 @@ import pytest
 
 from lab.run import node, process
 
-from .shared import TOPIC
-
 # --- DPoP ------------------------------------------------------------------------------
 
 DPOP = """
@@ -74,8 +72,8 @@ def test_a_stolen_token_opens_nothing_without_its_key_and_a_proof_works_once():
         "await proof({ jti: 'x'.repeat(101) })",
         "await proof({ header: { typ: 'JWT' } })",
         "await proof({ header: { jwk: undefined } })",
-        "await proof({ header: { alg: 'HS256', jwk: { kty: 'oct', k: 'c2VjcmV0' } },"
-        " key: Buffer.from('secret') })",
+        "await proof({ key: Buffer.from('secret'), header: { alg: 'HS256', "
+        + "jwk: { kty: 'oct', k: 'c2VjcmV0' } } })",
         "(await proof()).slice(0, -4)",
         "'x.y.z'",
         "await proof({ key: thiefs.privateKey })",
