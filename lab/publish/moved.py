@@ -70,6 +70,11 @@ RENAMED = {
     "jku": ("questions", "key-from-the-header"),
     "limit-refresh": ("questions", "order-of-checks"),
     "payload-is-text": ("questions", ""),
+    # architecture
+    "a-role-in-the-body": ("code", "transactions-input-and-the-outbox"),
+    "half-an-order": ("index", "broken-then-fixed"),
+    "reads-and-the-domain": ("questions", "service-that-forwards"),
+    "the-broker-is-away": ("code", "transactions-input-and-the-outbox"),
     "signature-first": ("questions", "order-of-checks"),
 }  # fmt: skip
 _NAMES = {

@@ -62,7 +62,6 @@ const overHttp = (version) => async () => {
 };
 // --8<-- [end:http]
 
-// --8<-- [start:rules]
 const fails = (promise) =>
   promise.then(
     () => false,
@@ -87,9 +86,7 @@ const LEVELS = {
   'HTTP and SQLite, MVC: no double': overHttp('mvc'),
   'HTTP and SQLite, one file: no double': overHttp('onefile'),
 };
-// --8<-- [end:rules]
 
-// --8<-- [start:rounds]
 const took = Object.fromEntries(Object.keys(LEVELS).map((l) => [l, []]));
 for (let round = 0; round < 7; round += 1) {
   for (const [level, open] of Object.entries(LEVELS)) {
@@ -109,4 +106,3 @@ for (const [level, times] of Object.entries(took)) {
     `${level}; ${times.length} checks, ${median.toFixed(3)} ms each`,
   );
 }
-// --8<-- [end:rounds]

@@ -60,7 +60,6 @@ export const contract = {
     });
   },
   // --8<-- [end:more]
-  // --8<-- [start:units]
   'units at the same time do not mix': async (store) => {
     const unit = (n) =>
       store.unitOfWork(async ({ orders }) => {
@@ -94,4 +93,3 @@ export const contract = {
     ]);
   },
 };
-// --8<-- [end:units]

@@ -81,7 +81,6 @@ export function createModels({ path = ':memory:' } = {}) {
     }
     // --8<-- [end:place]
 
-    // --8<-- [start:find]
     static get(customer, id) {
       const row = sql(
         'SELECT * FROM orders WHERE id = ? AND customer = ?',
@@ -94,9 +93,7 @@ export function createModels({ path = ':memory:' } = {}) {
     static async find(customer, id) {
       return Order.get(customer, id);
     }
-    // --8<-- [end:find]
 
-    // --8<-- [start:change]
     static async pay(customer, id) {
       return atomically(db, () =>
         Order.get(customer, id).move('paid', ['open']),
@@ -127,4 +124,3 @@ export function createModels({ path = ':memory:' } = {}) {
   }
   return { Order, Product, ModelError };
 }
-// --8<-- [end:change]

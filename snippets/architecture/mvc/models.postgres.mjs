@@ -18,7 +18,6 @@ export async function createModels({ url, ...deps } = {}) {
   const atomically = (work) => transaction(pool, work);
   // --8<-- [end:setup]
 
-  // --8<-- [start:product]
   class Product {
     static async get(sku, db) {
       const text = 'SELECT * FROM products WHERE sku = $1';
@@ -43,7 +42,6 @@ export async function createModels({ url, ...deps } = {}) {
       await db.query(text, [quantity, this.sku]);
     }
   }
-  // --8<-- [end:product]
 
   // --8<-- [start:place]
   class Order {
@@ -79,7 +77,6 @@ export async function createModels({ url, ...deps } = {}) {
     }
     // --8<-- [end:place]
 
-    // --8<-- [start:find]
     static async get(customer, id, db) {
       const { rows } = await db.query(
         'SELECT * FROM orders WHERE id = $1 AND customer = $2',
@@ -94,9 +91,7 @@ export async function createModels({ url, ...deps } = {}) {
     static async find(customer, id) {
       return Order.get(customer, id, pool);
     }
-    // --8<-- [end:find]
 
-    // --8<-- [start:change]
     static async pay(customer, id) {
       return atomically(async (db) => {
         const order = await Order.get(customer, id, db);
@@ -129,4 +124,3 @@ export async function createModels({ url, ...deps } = {}) {
   }
   return { Order, Product, ModelError };
 }
-// --8<-- [end:change]

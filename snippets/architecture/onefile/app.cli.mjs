@@ -27,7 +27,6 @@ export function openShop({ path = ':memory:' } = {}) {
   };
   // --8<-- [end:setup]
 
-  // --8<-- [start:place]
   const place = (body, user) => {
     const { value, errors } = parseOrder(body);
     if (errors) throw new Problem(422, 'That is no order.', { errors });
@@ -56,9 +55,7 @@ export function openShop({ path = ':memory:' } = {}) {
     });
     return find(id, user);
   };
-  // --8<-- [end:place]
 
-  // --8<-- [start:take]
   const take = (sku, quantity) => {
     const text = 'UPDATE products SET stock = stock - ? WHERE sku = ?';
     try {
@@ -68,9 +65,7 @@ export function openShop({ path = ':memory:' } = {}) {
       throw full ? new Problem(409, 'There is not enough of it.') : error;
     }
   };
-  // --8<-- [end:take]
 
-  // --8<-- [start:change]
   const change = (status, before, also = () => {}) =>
     function changed(id, user) {
       atomically(db, () => {
@@ -95,7 +90,6 @@ export function openShop({ path = ':memory:' } = {}) {
 
   return { place, find, pay, cancel };
 }
-// --8<-- [end:change]
 
 // --8<-- [start:app]
 export function createApp({ authenticate = () => null, ...deps } = {}) {

@@ -60,7 +60,6 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
   });
   // --8<-- [end:place]
 
-  // --8<-- [start:take]
   const take = async (db, sku, quantity) => {
     const text = 'UPDATE products SET stock = stock - $1 WHERE sku = $2';
     try {
@@ -70,9 +69,7 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
       throw full ? new Problem(409, 'There is not enough of it.') : error;
     }
   };
-  // --8<-- [end:take]
 
-  // --8<-- [start:change]
   app.get('/orders/:id', async (req, res) => {
     res.json(await find(req.params.id, req.user));
   });
@@ -108,4 +105,3 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
   app.use(problems(deps));
   return app;
 }
-// --8<-- [end:change]

@@ -31,6 +31,12 @@ const shopDatabase = () => {
 };
 
 export const recipes = {
+  'architecture/cache.mjs#createCache': {
+    deps: () => ({ load: async () => 'tea', ttlMs: 0, mostMs: 100 }),
+    use: async ({ get }) => get('a').catch(() => 'no tea'),
+    deadline: 1000,
+    numbers: { ttlMs: 0, staleMs: 0, most: 10, mostMs: 100 },
+  },
   'architecture/customers.mjs#createApp': {
     requests: [
       json(
