@@ -15,7 +15,8 @@ TOPICS = (
     "event-loop", "clustering", "rate-limiting", "websockets", "rest-apis",
     "jwt", "architecture", "validation", "observability", "hardening",
 )  # fmt: skip
-# headings of the old page whose text is not a heading any more: part, anchor there
+# headings of the old page whose text is not a heading any more: part, anchor there; a
+# heading that two topics had is named with its topic
 RENAMED = {
     "why-and-when-not": ("index", "when-not"),
     "show-me": ("code", ""),
@@ -58,7 +59,7 @@ RENAMED = {
     ),
     "sync-sqlite": ("code", "idempotency-key-and-order-in-one-transaction"),
     "twenty-at-once-with-one-key": ("claims", "claim-twenty-with-one-key"),
-    "two-writers": ("code", "versions-with-if-match"),
+    "rest-apis#two-writers": ("code", "versions-with-if-match"),
     # JWT
     "a-flood-of-kids-and-jku": ("code", "keys-from-one-address"),
     "a-new-key": ("code", "rotate-keys"),
@@ -72,6 +73,7 @@ RENAMED = {
     "payload-is-text": ("questions", ""),
     # architecture
     "a-role-in-the-body": ("code", "transactions-input-and-the-outbox"),
+    "architecture#two-writers": ("code", "transactions-input-and-the-outbox"),
     "half-an-order": ("index", "broken-then-fixed"),
     "reads-and-the-domain": ("questions", "service-that-forwards"),
     "the-broker-is-away": ("code", "transactions-input-and-the-outbox"),
@@ -92,7 +94,12 @@ def places(topic: Topic) -> dict[str, tuple[str, str]]:
         for part in reversed(list(topic.pages))
         for anchor in topic.pages[part].anchors
     }
-    return RENAMED | found
+    here = {}
+    for old, place in RENAMED.items():
+        slug, _, anchor = old.rpartition("#")
+        if slug in ("", topic.slug):
+            here[anchor] = place
+    return here | found
 
 
 def pages(tree: Tree, config: MkDocsConfig) -> Iterator[File]:

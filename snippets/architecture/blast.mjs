@@ -1,8 +1,10 @@
-// --8<-- [start:blast]
 import { spawnSync } from 'node:child_process';
-import { devNull } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { devNull, tmpdir } from 'node:os';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+// --8<-- [start:blast]
 const cwd = fileURLToPath(new URL('.', import.meta.url));
 // what was there before (nothing: a new file) and what is there after
 const CHANGES = {
@@ -24,20 +26,32 @@ const CHANGES = {
   },
 };
 
-function lines(version, [before, after]) {
-  const from = before ? `${version}/${before}` : devNull;
-  const args = [
-    'diff',
-    '--no-index',
-    '--numstat',
-    from,
-    `${version}/${after}`,
-  ];
-  const { stdout } = spawnSync('git', args, { cwd, encoding: 'utf8' });
-  const [added, removed] = stdout.split('\t').map(Number);
-  return added + removed;
-}
 // --8<-- [end:blast]
+
+// --8<-- [start:lines]
+// without the marks by which pages show parts of a file
+const MARKS = /^ *\/\/ -{2}8<.*\n/gm;
+
+function lines(version, [before, after]) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'blast-'));
+  const plain = (file, name) => {
+    const text = readFileSync(path.join(cwd, version, file), 'utf8');
+    writeFileSync(path.join(folder, name), text.replaceAll(MARKS, ''));
+    return name;
+  };
+  try {
+    const from = before ? plain(before, 'before') : devNull;
+    const two = [from, plain(after, 'after')];
+    const args = ['diff', '--no-index', '--numstat', ...two];
+    const options = { cwd: folder, encoding: 'utf8' };
+    const { stdout } = spawnSync('git', args, options);
+    const [added, removed] = stdout.split('\t').map(Number);
+    return added + removed;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+// --8<-- [end:lines]
 
 // --8<-- [start:print]
 const VERSIONS = {

@@ -280,7 +280,7 @@ def test_the_rules_stay_as_they_are_only_where_they_have_a_file_of_their_own():
     assert one > 60
     # a tie: models without HTTP are as good as an application layer here
     assert entry["mvc"][0] == entry["layered"][0] == 0
-    assert entry["onefile"][0] > 60
+    assert entry["onefile"][0] > 40  # the marks of the pages are not counted
 
 
 @pytest.mark.claim("architecture/layers-are-more-code", verdict="right")
