@@ -53,7 +53,6 @@ function lines(version, [before, after]) {
 }
 // --8<-- [end:lines]
 
-// --8<-- [start:print]
 const VERSIONS = {
   onefile: ['app.mjs'],
   mvc: ['app.mjs', 'controller.mjs', 'models.mjs', 'view.mjs'],
@@ -74,4 +73,3 @@ for (const [change, versions] of Object.entries(CHANGES)) {
     console.log(`${change}, ${version}: ${touched} touched, ${fresh} new`);
   }
 }
-// --8<-- [end:print]

@@ -59,7 +59,6 @@ export function createApp(deps = {}) {
   return app;
 }
 
-// --8<-- [start:place]
 const TAKE = `UPDATE products SET stock = stock - $2
   WHERE sku = $1 AND stock >= $2 RETURNING price_cents`;
 
@@ -94,4 +93,3 @@ function parse(body) {
     .map(({ sku, quantity }) => ({ sku, quantity }))
     .sort((a, b) => (a.sku < b.sku ? -1 : 1));
 }
-// --8<-- [end:place]

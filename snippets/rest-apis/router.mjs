@@ -83,7 +83,6 @@ export function ordersRouter({ store, parseOrder, priceOf }) {
     .all(methods('GET', 'HEAD', 'PUT', 'PATCH', 'DELETE'));
   // --8<-- [end:one]
 
-  // --8<-- [start:cancel]
   // not every change is a replacement: this one has rules of its own
   router
     .route('/:id/cancellation')
@@ -98,7 +97,6 @@ export function ordersRouter({ store, parseOrder, priceOf }) {
     .all(methods('POST'));
   return router;
 }
-// --8<-- [end:cancel]
 
 // --8<-- [start:guards]
 const MERGE = 'application/merge-patch+json';

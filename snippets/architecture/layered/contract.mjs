@@ -36,7 +36,6 @@ export const contract = {
     await assert.rejects(update, reason('changed'));
   },
   // --8<-- [end:contract]
-  // --8<-- [start:more]
   'stock is never below zero, and comes back': async (store) => {
     const items = (quantity) => [{ sku: 'tea', quantity }];
     const take = (quantity) =>
@@ -59,7 +58,6 @@ export const contract = {
       await products.take([{ sku: 'tea', quantity: 20 }]); // all there
     });
   },
-  // --8<-- [end:more]
   'units at the same time do not mix': async (store) => {
     const unit = (n) =>
       store.unitOfWork(async ({ orders }) => {
