@@ -92,7 +92,8 @@ def pack(tree: Tree, topic: Topic, folder: Path) -> Path | None:
     texts = {name: tree.files[f"snippets/{name}"] for name in wanted}
     texts["package.json"] = _package(tree, topic, names, wanted, apps)
     asks = any("process.env.DATABASE_URL" in texts[name] for name in apps)
-    texts["README.md"] = _readme(topic, names, apps, asks)
+    wants = {name: environment(texts[name]) for name in apps}
+    texts["README.md"] = _readme(topic, names, wants, asks)
     texts["LICENSE"] = (ROOT / "LICENSE").read_text("utf-8")
     path = folder / f"{topic.slug}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -102,6 +103,13 @@ def pack(tree: Tree, topic: Topic, folder: Path) -> Path | None:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, texts[name])
     return path
+
+
+def environment(text: str) -> list[str]:
+    """What the first lines of an app say that it takes from the environment, as
+    `NAME=example`: the comment that shows how it is started."""
+    head = re.match(r"(?://.*\n)*", text)[0]
+    return re.findall(r"\b([A-Z][A-Z_]+=\S+)", head) if "serve.mjs" in head else []
 
 
 def _package(tree: Tree, topic: Topic, names, wanted, apps) -> str:
@@ -123,7 +131,7 @@ def _package(tree: Tree, topic: Topic, names, wanted, apps) -> str:
     )
 
 
-def _readme(topic: Topic, names, apps, asks: bool) -> str:
+def _readme(topic: Topic, names, wants, asks: bool) -> str:
     database = [
         "It wants a PostgreSQL, with the tables of its schema: "
         + "`DATABASE_URL=postgresql://… npm start`.",
@@ -140,7 +148,7 @@ def _readme(topic: Topic, names, apps, asks: bool) -> str:
         *(database if asks else []),
         *(
             f"- `{name}`"
-            + (f": `node {_SERVE} {name}`" if name in apps else ": import it")
+            + (f": {_start(name, wants[name])}" if name in wants else ": import it")
             for name in names
         ),
         "",
@@ -148,3 +156,8 @@ def _readme(topic: Topic, names, apps, asks: bool) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _start(name: str, wants: list[str]) -> str:
+    given = f", which takes `{' '.join(wants)}`" if wants else ""
+    return f"`node {_SERVE} {name}`{given}"

@@ -109,7 +109,6 @@ const ec = [
 ];
 const cutOff = (k) => parts(k).slice(0, 2).join('.');
 
-
 const signatures = [
   [
     'claims changed',

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,14 @@ from .shared import TREE
 TAKEN = [slug for slug, topic in TREE.topics.items() if modules.taken(topic)]
 BIN = Path(sys.executable).parent  # node and npm are here
 ENV = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+# for the apps that want to be configured, and say so in the README of the download
+CONFIGURED = {
+    "JWT_SECRET": secrets.token_urlsafe(32),
+    "REFRESH_SECRET": secrets.token_urlsafe(32),
+    "JWT_ISSUER": "https://id.test",
+    "JWT_AUDIENCE": "https://api.test",
+    "ORIGINS": "https://shop.test",
+}
 
 
 def test_each_whole_topic_has_a_download():
@@ -58,6 +67,9 @@ def test_a_download_is_installed_and_started_as_its_readme_says(
     if "DATABASE_URL=" in readme:
         database = request.getfixturevalue("postgres_server")
         monkeypatch.setitem(ENV, "DATABASE_URL", database.url)
+    for variable, value in CONFIGURED.items():
+        if f"{variable}=" in readme:
+            monkeypatch.setitem(ENV, variable, value)
     # what npm start runs, then each module by itself
     names = modules.taken(TREE.topics[slug])
     apps = [name for name in names if modules.served(TREE, name)]
