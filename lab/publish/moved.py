@@ -72,11 +72,11 @@ RENAMED = {
     "limit-refresh": ("questions", "order-of-checks"),
     "payload-is-text": ("questions", ""),
     # architecture
-    "a-role-in-the-body": ("code", "transactions-input-and-the-outbox"),
-    "architecture#two-writers": ("code", "transactions-input-and-the-outbox"),
+    "a-role-in-the-body": ("code", "named-fields-instead-of-reqbody"),
+    "architecture#two-writers": ("code", "a-transaction-that-is-serialisable-and-is-repeated"),
     "half-an-order": ("index", "broken-then-fixed"),
     "reads-and-the-domain": ("questions", "service-that-forwards"),
-    "the-broker-is-away": ("code", "transactions-input-and-the-outbox"),
+    "the-broker-is-away": ("code", "the-transactional-outbox"),
     "signature-first": ("questions", "order-of-checks"),
 }  # fmt: skip
 _NAMES = {

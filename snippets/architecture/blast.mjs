@@ -1,3 +1,5 @@
+/* eslint-disable security/detect-non-literal-fs-filename -- the files of
+   these folders, and copies in one of its own */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { devNull, tmpdir } from 'node:os';

@@ -14,6 +14,7 @@ function registration(body) {
 /** The domain names what it takes, too: the edge may forget. */
 const register = ({ email, name }) => ({ email, name, role: 'customer' });
 
+/** @param {{ customers?: Map<string, object> }} deps */
 export function createApp({ customers = new Map() } = {}) {
   const app = express().disable('x-powered-by');
   app.post('/customers', express.json({ limit: '16kb' }), (req, res) => {

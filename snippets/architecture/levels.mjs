@@ -69,6 +69,7 @@ const fails = (promise) =>
   );
 const of = (sku, quantity) => [{ sku, quantity }];
 
+// --8<-- [start:rules]
 const RULES = {
   'a total comes from the catalogue': async ({ place }) =>
     (await place([...of('tea', 2), ...of('pot', 1)])).total === 13_400,
@@ -86,6 +87,7 @@ const LEVELS = {
   'HTTP and SQLite, MVC: no double': overHttp('mvc'),
   'HTTP and SQLite, one file: no double': overHttp('onefile'),
 };
+// --8<-- [end:rules]
 
 const took = Object.fromEntries(Object.keys(LEVELS).map((l) => [l, []]));
 for (let round = 0; round < 7; round += 1) {

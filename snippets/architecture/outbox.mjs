@@ -3,7 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { atomically } from './atomically.mjs';
 import { within } from './turns.mjs';
 
-/** Stores the order and the event about it, or neither. */
+/** Stores the order and the event about it, or neither.
+ * @param {{ db: import('node:sqlite').DatabaseSync }} deps
+ * @param {{ id: string, customer: string, items: object[], total: number }}
+ *   order */
 export async function place({ db }, order) {
   atomically(db, () => {
     db.prepare(
@@ -15,8 +18,13 @@ export async function place({ db }, order) {
   });
 }
 
+// --8<-- [end:outbox]
+
+// --8<-- [start:relay]
 /** Publishes what waits, in order. A crash after `publish` does it twice:
- * whoever listens remembers the ids it has seen. */
+ * whoever listens remembers the ids it has seen.
+ * @param {{ db: import('node:sqlite').DatabaseSync, publish: Function,
+ *   signal?: AbortSignal, patience?: number }} deps `patience` in ms */
 export async function relay({ db, publish, signal, patience = 10_000 }) {
   const oldest = db.prepare('SELECT * FROM outbox ORDER BY rowid LIMIT 1');
   for (let row; !signal?.aborted && (row = oldest.get());) {
@@ -27,7 +35,9 @@ export async function relay({ db, publish, signal, patience = 10_000 }) {
   }
 }
 
-/** Relays until `signal` aborts, in one process, and never twice at once. */
+/** Relays until `signal` aborts, in one process, and never twice at once.
+ * @param {{ db: import('node:sqlite').DatabaseSync, publish: Function,
+ *   signal: AbortSignal, logger?: Console, patience?: number }} deps */
 export async function keepRelaying({ signal, logger = console, ...deps }) {
   while (!signal.aborted) {
     await relay({ signal, ...deps }).catch((error) =>
@@ -36,4 +46,4 @@ export async function keepRelaying({ signal, logger = console, ...deps }) {
     await sleep(1_000, null, { signal }).catch(() => {});
   }
 }
-// --8<-- [end:outbox]
+// --8<-- [end:relay]

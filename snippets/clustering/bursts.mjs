@@ -43,7 +43,8 @@ if (cluster.isPrimary) {
     const late = (await Promise.all(done)).flatMap(([its]) => its);
     return res.end(JSON.stringify(late));
   });
-  process.on('SIGTERM', () => process.exit(0)); // and the workers with it
+  // the workers end first, by themselves
+  process.on('SIGTERM', () => cluster.disconnect(() => process.exit(0)));
   server.listen(process.env.PORT, '127.0.0.1', () =>
     console.log(`listening on http://127.0.0.1:${server.address().port}`),
   );

@@ -157,15 +157,15 @@ def test_a_circular_import_is_undefined_in_commonjs_and_an_error_in_modules(tmp_
 def test_enter_with_goes_on_for_whoever_comes_next_and_run_ends():
     lines = node.printed("""
       import { AsyncLocalStorage } from 'node:async_hooks';
-      const als = new AsyncLocalStorage();
+      const requests = new AsyncLocalStorage();
       function handle(id, next) {
         if (id) next(id);
-        console.log(id ?? 'none', als.getStore() ?? 'none');
+        console.log(id ?? 'none', requests.getStore() ?? 'none');
       }
-      for (const id of ['r1', undefined]) handle(id, (value) => als.enterWith(value));
-      als.enterWith(undefined);
+      for (const id of ['r1', undefined]) handle(id, (value) => requests.enterWith(value));
+      requests.enterWith(undefined);
       for (const id of ['r1', undefined])
-        als.run(id, () => handle(id, () => {}));
+        requests.run(id, () => handle(id, () => {}));
     """).splitlines()
     assert lines == ["r1 r1", "none r1", "r1 r1", "none none"]
 
