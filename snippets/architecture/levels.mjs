@@ -1,5 +1,4 @@
 // output: varies — it prints how long things took
-// --8<-- [start:levels]
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createOrders } from './layered/application.mjs';
@@ -33,9 +32,6 @@ const inApplication = (store) => async () => {
     pay: () => orders.pay('ann', id),
   };
 };
-// --8<-- [end:levels]
-
-// --8<-- [start:http]
 const overHttp = (version) => async () => {
   const { createApp } = await import(`./${version}/app.mjs`);
   const app = await createApp({ authenticate: () => ({ id: 'ann' }) });
@@ -60,7 +56,6 @@ const overHttp = (version) => async () => {
     close: () => (server.close(), server.closeAllConnections()),
   };
 };
-// --8<-- [end:http]
 
 const fails = (promise) =>
   promise.then(

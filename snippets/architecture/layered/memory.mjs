@@ -54,7 +54,6 @@ const ordersIn = (now) => ({
 });
 // --8<-- [end:orders]
 
-// --8<-- [start:products]
 const productsIn = (now) => ({
   prices: async (skus) => {
     const { products } = now();
@@ -78,4 +77,3 @@ const productsIn = (now) => ({
     }
   },
 });
-// --8<-- [end:products]

@@ -60,7 +60,6 @@ const ordersIn = (sql) => ({
 });
 // --8<-- [end:stores]
 
-// --8<-- [start:products]
 const productsIn = (sql) => ({
   async prices(skus) {
     const rows = await sql(
@@ -88,4 +87,3 @@ const translated = (error) =>
   error.code === '23514' && error.constraint === 'in_stock'
     ? new Refused('no-stock', 'There is not enough of it.')
     : error;
-// --8<-- [end:products]

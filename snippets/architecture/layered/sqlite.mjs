@@ -87,7 +87,6 @@ const ordersIn = (sql) => ({
 });
 // --8<-- [end:stores]
 
-// --8<-- [start:products]
 const productsIn = (sql) => ({
   async prices(skus) {
     const price = 'SELECT sku, price FROM products WHERE sku = ?';
@@ -113,4 +112,3 @@ const translated = (error) =>
   error.message.endsWith('constraint failed: in_stock')
     ? new Refused('no-stock', 'There is not enough of it.')
     : error;
-// --8<-- [end:products]

@@ -1,4 +1,3 @@
-// --8<-- [start:setup]
 import { randomUUID } from 'node:crypto';
 import { openDatabase } from '../database.mjs';
 import { transaction } from '../transaction.mjs';
@@ -16,7 +15,6 @@ export class ModelError extends Error {
 export async function createModels({ url, ...deps } = {}) {
   const pool = await openDatabase(url ?? process.env.DATABASE_URL, deps);
   const atomically = (work) => transaction(pool, work);
-  // --8<-- [end:setup]
 
   class Product {
     static async get(sku, db) {

@@ -1,4 +1,3 @@
-// --8<-- [start:setup]
 import express from 'express';
 import { randomUUID } from 'node:crypto';
 import { openDatabase } from '../database.mjs';
@@ -22,7 +21,6 @@ export async function createApp({ authenticate = () => null, ...deps } = {}) {
     const note = row.note ?? undefined;
     return { ...row, items: JSON.parse(row.items), note };
   };
-  // --8<-- [end:setup]
 
   // --8<-- [start:place]
   app.post('/orders', async (req, res) => {
