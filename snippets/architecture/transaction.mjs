@@ -5,7 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const AGAIN = new Set(['40001', '40P01']);
 
 /** Runs `work({ query })` as if it were alone. PostgreSQL ends some of those
- * that meet: they begin again, so `work` must do nothing but queries. */
+ * that meet: they begin again, so `work` must do nothing but queries.
+ * @template T
+ * @param {import('pg').Pool} pool
+ * @param {(client: { query: Function }) => Promise<T>} work
+ * @param {{ tries?: number }} [options] */
 export async function transaction(pool, work, { tries = 8 } = {}) {
   for (let attempt = 1; ; attempt += 1) {
     try {

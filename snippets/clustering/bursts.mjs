@@ -43,8 +43,7 @@ if (cluster.isPrimary) {
     const late = (await Promise.all(done)).flatMap(([its]) => its);
     return res.end(JSON.stringify(late));
   });
-  // the workers end first, by themselves
-  process.on('SIGTERM', () => cluster.disconnect(() => process.exit(0)));
+  process.on('SIGTERM', () => (cluster.disconnect(), server.close()));
   server.listen(process.env.PORT, '127.0.0.1', () =>
     console.log(`listening on http://127.0.0.1:${server.address().port}`),
   );

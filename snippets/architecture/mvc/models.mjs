@@ -24,7 +24,6 @@ export function createModels({ path = ':memory:' } = {}) {
     known.get(text) ?? known.set(text, db.prepare(text)).get(text);
   // --8<-- [end:setup]
 
-  // --8<-- [start:product]
   class Product {
     static get(sku) {
       const row = sql('SELECT * FROM products WHERE sku = ?').get(sku);
@@ -48,7 +47,6 @@ export function createModels({ path = ':memory:' } = {}) {
       sql(text).run(quantity, this.sku);
     }
   }
-  // --8<-- [end:product]
 
   // --8<-- [start:place]
   class Order {

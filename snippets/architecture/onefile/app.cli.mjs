@@ -91,7 +91,6 @@ export function openShop({ path = ':memory:' } = {}) {
   return { place, find, pay, cancel };
 }
 
-// --8<-- [start:app]
 export function createApp({ authenticate = () => null, ...deps } = {}) {
   const shop = openShop(deps);
   const app = express().disable('x-powered-by');
@@ -114,4 +113,3 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
   app.use(problems(deps));
   return app;
 }
-// --8<-- [end:app]

@@ -71,7 +71,6 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
   };
   // --8<-- [end:take]
 
-  // --8<-- [start:change]
   app.get('/orders/:id', (req, res) => {
     res.json(find(req.params.id, req.user));
   });
@@ -104,4 +103,3 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
   app.use(problems(deps));
   return app;
 }
-// --8<-- [end:change]
