@@ -49,9 +49,9 @@ def test_close_alone_waits_for_a_connection_that_goes_on_asking_and_a_drain_ends
                     assert b"HTTP/1.1 200" in answer
                     assert b"Connection: keep-alive" in answer
                     asking.sendall(HEALTH)
-            assert server.alive()
-            with pytest.raises(httpx.ConnectError):
-                client.get("/health")
+                assert server.alive()  # as long as the client stays
+                with pytest.raises(httpx.ConnectError):
+                    client.get("/health")
         process.until(lambda: not server.alive())
     with node.serve("clustering/shutdown.mjs") as server, server.client() as client:
         with contextlib.closing(half_asked(server)) as asking:
