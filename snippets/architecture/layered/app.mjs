@@ -3,9 +3,7 @@ import { createOrders } from './application.mjs';
 import { httpApp } from './http.mjs';
 import { sqliteStore } from './sqlite.mjs';
 
-/** The composition root: the only place that knows all the parts.
- * @param {{ authenticate?: Function, store?: object, logger?: Console,
- *   signal?: AbortSignal }} deps */
+/** @param {{ authenticate?: Function, store?: object }} deps the parts */
 export async function createApp({ authenticate = () => null, ...deps } = {}) {
   const store = deps.store ?? sqliteStore(deps);
   const orders = createOrders(store);
