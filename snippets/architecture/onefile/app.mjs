@@ -59,7 +59,6 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
   });
   // --8<-- [end:place]
 
-  // --8<-- [start:take]
   const take = (sku, quantity) => {
     const text = 'UPDATE products SET stock = stock - ? WHERE sku = ?';
     try {
@@ -69,7 +68,6 @@ export function createApp({ authenticate = () => null, ...deps } = {}) {
       throw full ? new Problem(409, 'There is not enough of it.') : error;
     }
   };
-  // --8<-- [end:take]
 
   app.get('/orders/:id', (req, res) => {
     res.json(find(req.params.id, req.user));
