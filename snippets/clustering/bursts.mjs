@@ -48,5 +48,6 @@ if (cluster.isPrimary) {
     console.log(`listening on http://127.0.0.1:${server.address().port}`),
   );
 } else {
+  process.on('SIGTERM', () => {}); // the primary disconnects it
   process.on('message', async (s) => process.send(await burst(s)));
 }
