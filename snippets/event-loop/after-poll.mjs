@@ -2,7 +2,7 @@
 import { stat } from 'node:fs';
 
 // The callback runs in the poll phase. Check (setImmediate) comes right after
-// poll; timers have to wait for the loop to come round.
+// poll; timers come at the end of the turn.
 stat('.', () => {
   setTimeout(() => console.log('3. timers: setTimeout 0'), 0);
   setImmediate(() => console.log('2. check: setImmediate'));
