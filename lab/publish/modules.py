@@ -91,9 +91,8 @@ def pack(tree: Tree, topic: Topic, folder: Path) -> Path | None:
     wanted = files(tree, *names, *([_SERVE] if apps else []))
     texts = {name: tree.files[f"snippets/{name}"] for name in wanted}
     texts["package.json"] = _package(tree, topic, names, wanted, apps)
-    asks = any("process.env.DATABASE_URL" in texts[name] for name in apps)
-    wants = {name: environment(texts[name]) for name in apps}
-    texts["README.md"] = _readme(topic, names, wants, asks)
+    starts = {name: _start(name, texts[name]) for name in apps}
+    texts["README.md"] = _readme(topic, names, starts)
     texts["LICENSE"] = (ROOT / "LICENSE").read_text("utf-8")
     path = folder / f"{topic.slug}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -105,11 +104,12 @@ def pack(tree: Tree, topic: Topic, folder: Path) -> Path | None:
     return path
 
 
-def environment(text: str) -> list[str]:
-    """What the first lines of an app say that it takes from the environment, as
-    `NAME=example`: the comment that shows how it is started."""
-    head = re.match(r"(?://.*\n)*", text)[0]
-    return re.findall(r"\b([A-Z][A-Z_]+=\S+)", head) if "serve.mjs" in head else []
+def _start(name: str, text: str) -> str:
+    """How an app is started: as the comment above it says, with what it takes from the
+    environment, else by its name."""
+    head = re.match(r"(?:// (?!-).*\n)*", text)[0].replace("// ", "").split("\n")
+    command, found, rest = " ".join(head).strip().partition(f"node {_SERVE} {name}")
+    return f"`{command}{found}`{rest}" if found else f"`node {_SERVE} {name}`"
 
 
 def _package(tree: Tree, topic: Topic, names, wanted, apps) -> str:
@@ -131,12 +131,7 @@ def _package(tree: Tree, topic: Topic, names, wanted, apps) -> str:
     )
 
 
-def _readme(topic: Topic, names, wants, asks: bool) -> str:
-    database = [
-        "It wants a PostgreSQL, with the tables of its schema: "
-        + "`DATABASE_URL=postgresql://… npm start`.",
-        "",
-    ]
+def _readme(topic: Topic, names, starts: dict[str, str]) -> str:
     lines = [
         f"# {topic.title}: code of Proven Node.js",
         "",
@@ -145,19 +140,9 @@ def _readme(topic: Topic, names, wants, asks: bool) -> str:
         "",
         "`PORT=8080 npm start` listens elsewhere than on 3000; always on 127.0.0.1.",
         "",
-        *(database if asks else []),
-        *(
-            f"- `{name}`"
-            + (f": {_start(name, wants[name])}" if name in wants else ": import it")
-            for name in names
-        ),
+        *(f"- `{name}`: {starts.get(name, 'import it')}" for name in names),
         "",
         "Under the MIT licence, see `LICENSE`.",
         "",
     ]
     return "\n".join(lines)
-
-
-def _start(name: str, wants: list[str]) -> str:
-    given = f", which takes `{' '.join(wants)}`" if wants else ""
-    return f"`node {_SERVE} {name}`{given}"

@@ -32,6 +32,7 @@ const inApplication = (store) => async () => {
     pay: () => orders.pay('ann', id),
   };
 };
+
 const overHttp = (version) => async () => {
   const { createApp } = await import(`./${version}/app.mjs`);
   const app = await createApp({ authenticate: () => ({ id: 'ann' }) });

@@ -17,7 +17,6 @@ export async function place({ db }, order) {
     db.prepare('INSERT INTO outbox VALUES (?, ?)').run(order.id, event);
   });
 }
-
 // --8<-- [end:outbox]
 
 // --8<-- [start:relay]

@@ -1,3 +1,5 @@
+// DATABASE_URL=postgresql://… node serve.mjs databases/shop.mjs, with the
+// tables of its schema in that database
 // --8<-- [start:shop]
 import express from 'express';
 import { randomUUID } from 'node:crypto';

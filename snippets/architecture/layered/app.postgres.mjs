@@ -4,7 +4,8 @@ import { httpApp } from './http.mjs';
 import { postgresStore } from './postgres.mjs';
 import { sqliteStore } from './sqlite.mjs';
 
-/** @param {{ authenticate?: Function, store?: object }} deps the parts */
+/** The composition root: the only place that knows all the parts.
+ * @param {{ authenticate?: Function, store?: object }} deps */
 export async function createApp({ authenticate = () => null, ...deps } = {}) {
   const url = deps.url ?? process.env.DATABASE_URL;
   const open = url ? postgresStore : sqliteStore;
